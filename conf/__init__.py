@@ -1,0 +1,1 @@
+"""The Hydra configuration: one YAML an entry point, one folder a choice."""

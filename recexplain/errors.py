@@ -1,0 +1,24 @@
+"""What can be wrong with an input, as errors that a caller may want to catch."""
+
+
+class RecExplainError(Exception):
+    """Any error of ours: its message is one sentence for the person who gave the input."""
+
+
+class DataError(RecExplainError, ValueError):
+    """A ratings file or frame that cannot be read as it stands; the sentence names file, line and column."""
+
+
+class OptionError(RecExplainError, ValueError):
+    """An option outside what is allowed; the sentence says what is."""
+
+
+class CheckpointError(RecExplainError, ValueError):
+    """A checkpoint that is missing, damaged, of another version, or does not fit the data."""
+
+
+class UnknownIdError(RecExplainError, KeyError):
+    """A user or an item that the data does not hold."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would put the sentence in quotes

@@ -1,0 +1,84 @@
+"""What an explanation is: one frozen value, the same in Python, JSON and Parquet."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from recexplain.errors import DataError
+
+SCHEMA_VERSION = 1
+
+STATUSES = ("optimal", "irreducible", "found", "none_up_to", "budget", "error")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The verified removal that changes one person's recommendation, or why there is none.
+
+    All ids are strings. Where nothing was found, `positions`, `items` and `after` are empty and `replacement` is None.
+    """
+
+    user: str | None
+    history: tuple[str, ...]  # whole, oldest first
+    n_unseen: int  # the oldest items, which the model did not see
+    target: str  # the recommended item that is explained
+    target_rank: int  # its place in the recommendations, from 1
+    k: int
+    change: str  # top1 or leaves
+    removal: str  # delete or pad
+    explainer: str
+    status: str  # one of STATUSES
+    positions: tuple[int, ...] = ()  # 0-based into `history`, ascending
+    items: tuple[str, ...] = ()  # what stands there
+    replacement: str | None = None  # the first item afterwards
+    before: tuple[str, ...] = ()  # top k of the history as it is
+    after: tuple[str, ...] = ()  # top k without `positions`
+    proven_size: int = 0  # all sets up to this size were tested without success
+    evaluations: int = 0  # edited histories scored
+    null_rate: float | None = None  # share of random sets of the same size that change the answer too
+    tau: float | None = None
+    wanted: str | None = None
+    seed: int = 0
+    model_hash: str = ""
+    data_hash: str = ""
+    version: str = ""
+    error: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status must be one of {', '.join(STATUSES)}, not {self.status!r}")
+
+    @property
+    def is_found(self) -> bool:
+        """Whether a removal that changes the answer was found and verified."""
+        return bool(self.positions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain fields, tuples as lists: one row of `explanations.parquet`."""
+        row = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in row.items()}
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Self:
+        """Return the explanation of a row; `DataError` names a missing field or another schema version."""
+        version = row.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise DataError(f"explanations have schema_version {SCHEMA_VERSION} here, not {version}")
+        missing = [f.name for f in fields(cls) if f.name not in row]
+        if missing:
+            raise DataError(f"an explanation has no field {', '.join(missing)}")
+        values = {f.name: row[f.name] for f in fields(cls)}
+        for name in ("history", "positions", "items", "before", "after"):
+            values[name] = tuple(values[name])
+        return cls(**values)
+
+    def to_json(self) -> str:
+        """Return one line of `explanations.jsonl`."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """Return the explanation written by `to_json`."""
+        return cls.from_dict(json.loads(line))
