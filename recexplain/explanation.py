@@ -1,7 +1,7 @@
 """What an explanation is: one frozen value, the same in Python, JSON and Parquet."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -55,6 +55,33 @@ class Explanation:
         """Whether a removal that changes the answer was found and verified."""
         return bool(self.positions)
 
+    def sentence(self, title_of: Callable[[str], str] = str) -> str:
+        """Return the explanation as one sentence; titles stand between asterisks.
+
+        >>> Explanation(None, ("1", "2"), 0, "9", 1, 10, "top1", "delete", "cleann", "found",
+        ...     positions=(1,), items=("2",), replacement="7").sentence()
+        'Recommended because you watched *2*; without it, it would have been *7*.'
+        """
+        if self.status == "error":
+            return f"No explanation could be computed: {self.error}"
+        if not self.is_found:
+            return self._none_found(title_of)
+        items = _listed([f"*{title_of(item)}*" for item in self.items])
+        it = "it" if len(self.items) == 1 else "them"
+        if self.change == "leaves":
+            target = f"*{title_of(self.target)}*"
+            return f"{target} is among your top {self.k} because you watched {items}; without {it} it would not be."
+        replacement = f"*{title_of(str(self.replacement))}*"
+        return f"Recommended because you watched {items}; without {it}, it would have been {replacement}."
+
+    def _none_found(self, title_of: Callable[[str], str]) -> str:
+        target = f"*{title_of(self.target)}*"
+        if self.status == "budget":
+            return f"No removal was found that changes the recommendation of {target} before the budget ran out."
+        if self.proven_size:
+            return f"No removal of up to {self.proven_size} items changes the recommendation of {target}."
+        return f"No removal that was tested changes the recommendation of {target}."
+
     def to_dict(self) -> dict[str, Any]:
         """Return the plain fields, tuples as lists: one row of `explanations.parquet`."""
         row = asdict(self)
@@ -82,3 +109,8 @@ class Explanation:
     def from_json(cls, line: str) -> Self:
         """Return the explanation written by `to_json`."""
         return cls.from_dict(json.loads(line))
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Return words as a sentence lists them: A; A and B; A, B and C."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
