@@ -67,12 +67,12 @@ class Explanation:
         if not self.is_found:
             return self._none_found(title_of)
         items = _listed([f"*{title_of(item)}*" for item in self.items])
-        it = "it" if len(self.items) == 1 else "them"
+        without = "without it," if len(self.items) == 1 else "without them"
         if self.change == "leaves":
             target = f"*{title_of(self.target)}*"
-            return f"{target} is among your top {self.k} because you watched {items}; without {it} it would not be."
+            return f"{target} is in your top {self.k} because you watched {items}; {without} it would not be."
         replacement = f"*{title_of(str(self.replacement))}*"
-        return f"Recommended because you watched {items}; without {it}, it would have been {replacement}."
+        return f"Recommended because you watched {items}; {without} it would have been {replacement}."
 
     def _none_found(self, title_of: Callable[[str], str]) -> str:
         target = f"*{title_of(self.target)}*"

@@ -1,0 +1,48 @@
+"""Folders and files of a run: never half-written, never mixed with another run's."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recexplain.errors import OptionError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, then rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a text file (UTF-8) under a temporary name, then rename it."""
+    write_bytes(path, content.encode())
+
+
+def open_folder(out: Path, options: Mapping[str, Any]) -> None:
+    """Make the folder of a run, or go on in it; `OptionError` where it holds a run with other options."""
+    path = out / "options.json"
+    wanted = json.loads(json.dumps(options))
+    if path.exists():
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        name = _first_difference(earlier, wanted)
+        if name:
+            raise OptionError(f"{out} holds a run with another {name}; choose another folder with out=")
+        return
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"out={out} is a file; it must be a folder")
+    write_text(path, json.dumps(wanted, indent=2) + "\n")
+
+
+def _first_difference(earlier: Any, wanted: Any, name: str = "") -> str | None:
+    """Return the dotted name of the first option that differs, with both values, or None."""
+    if isinstance(earlier, dict) and isinstance(wanted, dict):
+        for key in sorted({*earlier, *wanted}):
+            found = _first_difference(earlier.get(key), wanted.get(key), f"{name}.{key}" if name else key)
+            if found:
+                return found
+        return None
+    return None if earlier == wanted else f"{name} ({earlier} there, {wanted} here)"

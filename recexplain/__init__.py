@@ -1,0 +1,22 @@
+"""Which past items made a recommender say this: the smallest set whose removal changes it, checked."""
+
+from recexplain.api import explain, explain_many
+from recexplain.causal.icd import learn_pag
+from recexplain.checkpoint import load
+from recexplain.errors import CheckpointError, DataError, OptionError, RecExplainError, UnknownIdError
+from recexplain.explanation import Explanation
+from recexplain.recommender import Recommender
+
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "Explanation",
+    "OptionError",
+    "RecExplainError",
+    "Recommender",
+    "UnknownIdError",
+    "explain",
+    "explain_many",
+    "learn_pag",
+    "load",
+]

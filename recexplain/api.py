@@ -1,0 +1,61 @@
+"""The public functions: one person, or many."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
+
+from recexplain.counterfactual import Options
+from recexplain.explainers import explainer_of
+from recexplain.explainers.driver import Explainer, Person, explain_case, explain_cases
+from recexplain.explanation import Explanation
+from recexplain.recommender import Recommender
+
+
+def explain(
+    recommender: Recommender,
+    history: Sequence[object],
+    *,
+    user: str | None = None,
+    target: object | None = None,
+    change: str = "top1",
+    k: int = 10,
+    removal: str = "delete",
+    explainer: str | Explainer = "cleann",
+    max_evaluations: int | None = None,
+    max_seconds: float | None = None,
+    seed: int = 0,
+) -> Explanation:
+    """Return why `target` is recommended after a history: the removal of past items that changes it, verified.
+
+    `history` holds the user's own item ids, oldest first; without a `target` the first recommendation is explained.
+    `change`: `top1`, the first item must become another, or `leaves`, the target must leave the top `k`.
+    `removal`: `delete` or `pad`. An explainer is a name or an instance with options, such as `Cleann(alpha=0.05)`.
+
+    `OptionError` for an option or a history that cannot be explained, `UnknownIdError` for an unknown item.
+    """
+    options = Options(change, k, removal, max_evaluations, max_seconds, seed)
+    person = Person(user, history, target)
+    return explain_case(recommender, person, explainer_of(explainer), options).explanation
+
+
+def explain_many(
+    recommender: Recommender,
+    histories: Iterable[Sequence[object]],
+    *,
+    users: Iterable[str] | None = None,
+    change: str = "top1",
+    k: int = 10,
+    removal: str = "delete",
+    explainer: str | Explainer = "cleann",
+    max_evaluations: int | None = None,
+    max_seconds: float | None = None,
+    seed: int = 0,
+) -> Iterator[Explanation]:
+    """Yield one explanation a history, in input order; several people are asked about at once.
+
+    Options as for `explain`, for each person alike. A person who cannot be explained gets an explanation with the status
+    `error` and the reason: nobody is lost.
+    """
+    options = Options(change, k, removal, max_evaluations, max_seconds, seed)
+    named = zip(users, histories, strict=True) if users is not None else zip(repeat(None), histories, strict=False)
+    people = (Person(user, history) for user, history in named)
+    return (case.explanation for case in explain_cases(recommender, people, explainer_of(explainer), options))

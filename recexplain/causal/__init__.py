@@ -1,0 +1,1 @@
+"""From attention to a causal graph: correlation, tests of independence, discovery, distances."""

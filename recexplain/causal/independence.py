@@ -1,0 +1,115 @@
+"""Is x independent of y given Z? Any callable `(x, y, z) -> p` is a test; the caller compares p with alpha."""
+
+from collections.abc import Sequence
+from math import atanh, erfc, sqrt
+from typing import Protocol
+
+import numpy as np
+
+from recexplain.errors import OptionError
+
+
+class Independence(Protocol):
+    """A test of x and y given z; the p-value only, the caller compares."""
+
+    def __call__(self, x: int, y: int, z: tuple[int, ...] = ()) -> float:
+        """Return the p-value of x and y being independent given z."""
+        ...
+
+
+class PartialCorrelation:
+    """p-value of Fisher's z test that x and y have no partial correlation given z.
+
+    It is 0, which means dependent, wherever the statistic is undefined: with fewer samples than `len(z) + 3`,
+    and where two of the positions are copies of each other, or any of them a mixture of the rest.
+    """
+
+    def __init__(self, correlation: np.ndarray, n_samples: int) -> None:
+        if not n_samples >= 1:
+            raise OptionError(f"n_samples must be at least 1, not {n_samples}")
+        self.n_samples = n_samples
+        self._matrix = _checked(correlation)
+        self._rows: list[list[float]] = self._matrix.tolist()
+        self.copies = _copies(self._matrix)  # for each position, the bit set of its copies
+        self._has_copies = any(self.copies)
+
+    def __call__(self, x: int, y: int, z: tuple[int, ...] = ()) -> float:
+        """Return the p-value; the same one however x and y are swapped and z is ordered, up to rounding."""
+        freedom = self.n_samples - len(z) - 3
+        if freedom < 0:
+            return 0.0
+        if not z:
+            r = self._rows[x][y]
+        elif len(z) == 1:
+            r = self._given_one(x, y, z[0])
+        else:
+            r = self._given_many(x, y, z)
+        if not abs(r) < 1:
+            return 0.0
+        return erfc(sqrt(freedom / 2) * abs(atanh(r)))  # both tails: 2 * norm.sf(sqrt(freedom) * |atanh r|)
+
+    def _given_one(self, x: int, y: int, z: int) -> float:
+        row = self._rows[z]
+        xz, yz = row[x], row[y]
+        if abs(xz) >= 1 or abs(yz) >= 1:
+            return 1.0
+        return (self._rows[x][y] - xz * yz) / sqrt((1 - xz * xz) * (1 - yz * yz))
+
+    def _given_many(self, x: int, y: int, z: Sequence[int]) -> float:
+        nodes = [x, y, *z]  # the pair first: read below by place
+        if self._has_copies and any(self.copies[v] >> w & 1 for v in nodes for w in nodes):
+            return 1.0
+        try:
+            precision = np.linalg.inv(self._matrix[np.ix_(nodes, nodes)])
+        except np.linalg.LinAlgError:
+            return 1.0
+        scale = sqrt(abs(float(precision[0, 0]))) * sqrt(abs(float(precision[1, 1])))
+        return -float(precision[0, 1]) / scale if scale else 1.0
+
+
+class Remembered:
+    """The same test, asked at most once a question, with a count of the questions by size of z.
+
+    Swapping x and y or reordering z makes no new question; the test itself sees x < y and z ascending.
+    """
+
+    def __init__(self, independence: Independence) -> None:
+        self._independence = independence
+        self._p: dict[tuple[int, int, tuple[int, ...]], float] = {}
+        self._counts: dict[int, int] = {}
+
+    def __call__(self, x: int, y: int, z: tuple[int, ...] = ()) -> float:
+        """Return what the test returned when this question was first asked."""
+        if len(z) > 1:
+            z = tuple(sorted(z))
+        question = (x, y, z) if x < y else (y, x, z)
+        p = self._p.get(question)
+        if p is None:
+            p = self._p[question] = self._independence(*question)
+            self._counts[len(z)] = self._counts.get(len(z), 0) + 1
+        return p
+
+    @property
+    def n_tests(self) -> list[int]:
+        """How many tests were computed, by size of z, up to the largest size that occurred."""
+        return [self._counts.get(size, 0) for size in range(max(self._counts, default=-1) + 1)]
+
+
+def _checked(correlation: np.ndarray) -> np.ndarray:
+    matrix = np.array(correlation, dtype=np.float64)  # a copy of our own
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise OptionError(f"correlation must be a square matrix, not of shape {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise OptionError("correlation must be finite, and it holds NaN or infinity")
+    if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-8):
+        raise OptionError("correlation must be symmetric")
+    if not np.allclose(matrix.diagonal(), 1, rtol=0, atol=1e-6):
+        raise OptionError("correlation must have ones on its diagonal")
+    return matrix
+
+
+def _copies(matrix: np.ndarray) -> tuple[int, ...]:
+    """Return, for each position, the bit set of the others whose correlation with it is 1 or -1."""
+    same = np.abs(matrix) >= 1
+    np.fill_diagonal(same, val=False)
+    return tuple(sum(1 << int(w) for w in np.flatnonzero(row)) for row in same)

@@ -1,0 +1,200 @@
+"""A partial ancestral graph: which nodes are adjacent, and the mark at each end of every edge.
+
+Sets of nodes are ints in which bit v stands for node v: they are small, and `members` walks them in ascending order,
+so that nothing depends on the order of a hash.
+"""
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Literal, Self
+
+import networkx as nx
+
+from recexplain.errors import OptionError
+
+Mark = Literal["tail", "arrow", "circle"]
+TAIL: Mark = "tail"
+ARROW: Mark = "arrow"
+CIRCLE: Mark = "circle"
+MARKS: tuple[Mark, ...] = (TAIL, ARROW, CIRCLE)
+
+
+def members(nodes: int) -> Iterator[int]:
+    """Yield the nodes of a bit set, ascending.
+
+    >>> list(members(0b1101))
+    [0, 2, 3]
+    """
+    while nodes:
+        lowest = nodes & -nodes
+        yield lowest.bit_length() - 1
+        nodes ^= lowest
+
+
+class Pag:
+    """Nodes 0..n-1, marked edges, and for each pair that was separated the set that did it.
+
+    `mark(x, y)` is the mark at y on the edge of x and y. An edge without a stated mark has a circle there.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.nodes = range(n)
+        self._marks: dict[tuple[int, int], Mark] = {}  # (x, y) -> the mark at y
+        self._adjacent = [0] * n
+        self._here = {mark: [0] * n for mark in MARKS}
+        self._there = {mark: [0] * n for mark in MARKS}
+        self._separated: dict[tuple[int, int], tuple[int, ...]] = {}
+
+    @classmethod
+    def complete(cls, n: int) -> Self:
+        """Return the graph in which all nodes are adjacent and nothing is known: all marks are circles."""
+        pag = cls(n)
+        for x, y in combinations(range(n), 2):
+            pag.connect(x, y)
+        return pag
+
+    def copy(self) -> Self:
+        """Return the same graph, independent of this one."""
+        other = type(self)(self.n)
+        other._marks = dict(self._marks)
+        other._adjacent = list(self._adjacent)
+        other._here = {mark: list(nodes) for mark, nodes in self._here.items()}
+        other._there = {mark: list(nodes) for mark, nodes in self._there.items()}
+        other._separated = dict(self._separated)
+        return other
+
+    # Questions
+
+    def mark(self, x: int, y: int) -> Mark:
+        """Return the mark at y on the edge of x and y."""
+        return self._marks[x, y]
+
+    def is_adjacent(self, x: int, y: int) -> bool:
+        """Whether x and y share an edge."""
+        return bool(self._adjacent[x] >> y & 1)
+
+    def neighbours(self, x: int) -> list[int]:
+        """Return the nodes adjacent to x, ascending."""
+        return list(members(self._adjacent[x]))
+
+    def adjacent(self, x: int) -> int:
+        """Return the bit set of the nodes adjacent to x."""
+        return self._adjacent[x]
+
+    def here(self, x: int, mark: Mark) -> int:
+        """Return the bit set of the nodes whose edge with x has `mark` at x."""
+        return self._here[mark][x]
+
+    def there(self, x: int, mark: Mark) -> int:
+        """Return the bit set of the nodes whose edge with x has `mark` at their own end."""
+        return self._there[mark][x]
+
+    def parents(self, x: int) -> int:
+        """Return the bit set of the u with u -> x."""
+        return self._here[ARROW][x] & self._there[TAIL][x]
+
+    def children(self, x: int) -> int:
+        """Return the bit set of the w with x -> w."""
+        return self._here[TAIL][x] & self._there[ARROW][x]
+
+    def possible_parents(self, x: int) -> int:
+        """Return the bit set of the neighbours u with no arrow at u and no tail at x."""
+        return self._adjacent[x] & ~self._there[ARROW][x] & ~self._here[TAIL][x]
+
+    def possible_children(self, x: int) -> int:
+        """Return the bit set of the neighbours w with no arrow at x and no tail at w."""
+        return self._adjacent[x] & ~self._here[ARROW][x] & ~self._there[TAIL][x]
+
+    def possible_ancestors(self, x: int) -> int:
+        """Return the bit set of all nodes with a path of possible-parent steps to x, x itself among them."""
+        found = frontier = 1 << x
+        while frontier:
+            reached = 0
+            for w in members(frontier):
+                reached |= self.possible_parents(w)
+            frontier = reached & ~found
+            found |= frontier
+        return found
+
+    def separating_set(self, x: int, y: int) -> tuple[int, ...]:
+        """Return the set that separated x and y; empty where none is stored."""
+        return self._separated.get((x, y) if x < y else (y, x), ())
+
+    # Changes
+
+    def connect(self, x: int, y: int, at_x: Mark = CIRCLE, at_y: Mark = CIRCLE) -> None:
+        """Make x and y adjacent with these marks."""
+        self._adjacent[x] |= 1 << y
+        self._adjacent[y] |= 1 << x
+        self.set_mark(y, x, at_x)
+        self.set_mark(x, y, at_y)
+
+    def set_mark(self, x: int, y: int, mark: Mark) -> None:
+        """Put `mark` at y on the edge of x and y, whatever stood there."""
+        self._lift(x, y)
+        self._marks[x, y] = mark
+        self._here[mark][y] |= 1 << x
+        self._there[mark][x] |= 1 << y
+
+    def orient(self, x: int, y: int) -> None:
+        """Make the edge x -> y, whatever stood there."""
+        self.set_mark(y, x, TAIL)
+        self.set_mark(x, y, ARROW)
+
+    def separate(self, x: int, y: int, given: tuple[int, ...]) -> None:
+        """Remove the edge of x and y, which are independent given this set."""
+        self._lift(x, y)
+        self._lift(y, x)
+        self._adjacent[x] &= ~(1 << y)
+        self._adjacent[y] &= ~(1 << x)
+        self._separated[min(x, y), max(x, y)] = tuple(sorted(given))
+
+    def forget_marks(self) -> None:
+        """Put a circle at both ends of every edge."""
+        self._marks = dict.fromkeys(self._marks, CIRCLE)
+        for sides in (self._here, self._there):
+            sides[TAIL] = [0] * self.n
+            sides[ARROW] = [0] * self.n
+            sides[CIRCLE] = list(self._adjacent)
+
+    def _lift(self, x: int, y: int) -> None:
+        """Take the mark at y off the edge of x and y, if there is one."""
+        mark = self._marks.pop((x, y), None)
+        if mark is not None:
+            self._here[mark][y] &= ~(1 << x)
+            self._there[mark][x] &= ~(1 << y)
+
+    # networkx
+
+    def to_networkx(self) -> nx.DiGraph:
+        """Return the graph as both arcs of every edge, arc (x, y) with `mark`, the mark at y.
+
+        `graph["sepset"]` has the separating set of every pair (i, j), i < j, that is not adjacent.
+        """
+        graph = nx.DiGraph()
+        graph.add_nodes_from(self.nodes)
+        graph.add_edges_from((x, y, {"mark": self._marks[x, y]}) for x in self.nodes for y in self.neighbours(x))
+        graph.graph["sepset"] = {
+            (x, y): self.separating_set(x, y) for x, y in combinations(self.nodes, 2) if not self.is_adjacent(x, y)
+        }
+        return graph
+
+    @classmethod
+    def from_networkx(cls, graph: nx.DiGraph) -> Self:
+        """Return the graph that `to_networkx` wrote; where it has no `sepset`, separating sets are empty."""
+        n = graph.number_of_nodes()
+        if set(graph) != set(range(n)):
+            raise OptionError(f"the nodes of the graph must be 0 to {n - 1}, not {list(graph)[:5]}")
+        for x, y in sorted(graph.edges):
+            if x == y or not graph.has_edge(y, x):
+                raise OptionError(f"the graph has the arc ({x}, {y}) alone; an edge is both arcs between two nodes")
+            if graph.edges[x, y].get("mark") not in MARKS:
+                raise OptionError(f"arc ({x}, {y}) of the graph must have a mark, one of {', '.join(MARKS)}")
+        pag = cls(n)
+        for x, y in sorted(graph.edges):
+            if x < y:
+                pag.connect(x, y, graph.edges[y, x]["mark"], graph.edges[x, y]["mark"])
+        for (x, y), given in graph.graph.get("sepset", {}).items():
+            pag._separated[min(x, y), max(x, y)] = tuple(given)
+        return pag

@@ -1,0 +1,1 @@
+"""Networks that score the next item, and the counting models to beat."""

@@ -1,0 +1,87 @@
+"""Attention of a Transformer layer: one fast path for scores, one open path that returns the weights."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  its usual name
+
+
+def attention_weights(query: Tensor, key: Tensor, allowed: Tensor) -> Tensor:
+    """(..., query, key) weights; a row in which nothing is allowed is all zeros.
+
+    softmax(Q K^T / sqrt(d)) of Vaswani et al. 2017, equation 1, over the allowed keys.
+    """
+    logits: Tensor = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+    return logits.masked_fill(~allowed, -torch.inf).softmax(-1).masked_fill(~allowed, 0.0)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention, without dropout on the weights (slow on CPU, and not needed)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+        self.output = nn.Linear(dim, dim)
+
+    def forward(self, asking: Tensor, x: Tensor, allowed: Tensor | None) -> Tensor:
+        """Return what the positions `asking`, (batch, asked, dim), gather from `x`, (batch, length, dim).
+
+        `allowed`: (batch, 1, 1, length) bool, which keys may be looked at; None: all of them.
+        """
+        query, key, value = (
+            self._split(self.query(asking)),
+            self._split(self.key(x)),
+            self._split(self.value(x)),
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        return self._join(mixed)
+
+    def explain(self, x: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same as `forward` for every position, and the weights, (batch, heads, length, length)."""
+        weights = attention_weights(self._split(self.query(x)), self._split(self.key(x)), allowed)
+        return self._join(weights @ self._split(self.value(x))), weights
+
+    def _split(self, x: Tensor) -> Tensor:
+        batch, length, dim = x.shape
+        return x.view(batch, length, self.heads, dim // self.heads).transpose(1, 2)
+
+    def _join(self, mixed: Tensor) -> Tensor:
+        joined: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
+        return joined
+
+
+class Layer(nn.Module):
+    """One Transformer layer with LayerNorm after each residual sum (post-LN), as BERT has it."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = SelfAttention(dim, heads)
+        self.attention_norm = nn.LayerNorm(dim)
+        self.feed_forward = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.feed_forward_norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, allowed: Tensor | None, *, asked: slice = slice(None)) -> Tensor:
+        """Return the new states of the positions `asked`, (batch, asked, dim)."""
+        asking = x[:, asked]
+        return self._finish(asking, self.attention(asking, x, allowed))
+
+    def explain(self, x: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the states of all positions and the attention weights, (batch, heads, length, length)."""
+        mixed, weights = self.attention.explain(x, allowed)
+        return self._finish(x, mixed), weights
+
+    def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
+        x = self.attention_norm(x + self.dropout(mixed))
+        finished: Tensor = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+        return finished
+
+
+def initialise(module: nn.Module) -> None:
+    """Set weights as BERT does (normal, deviation 0.02; biases 0); for `nn.Module.apply`."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear):
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,58 @@
+"""A network as a recommender: padding, device and evaluation mode are its own business."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recexplain.models.bert4rec import BERT4Rec
+from recexplain.vocabulary import Vocabulary
+
+BATCH = 512  # histories in one forward pass; larger ones are slower on CPU
+
+
+class NetworkRecommender:
+    """Our BERT4Rec behind the `Recommender` protocol; a history longer than the window loses its oldest items."""
+
+    def __init__(
+        self,
+        model: BERT4Rec,
+        vocabulary: Vocabulary | None = None,
+        *,
+        device: str = "cpu",
+        model_hash: str = "",  # of a checkpoint; explanations carry both on
+        data_hash: str = "",
+    ) -> None:
+        self.model = model.eval().to(device)
+        self.model_hash, self.data_hash = model_hash, data_hash
+        self.vocabulary, self.device = vocabulary, torch.device(device)
+        self.n_items, self.max_length, self.mask_item = model.n_items, model.max_length, model.mask_item
+
+    def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the score of every item after each history, (batch, n_items + 1) float32; column 0 is -inf."""
+        scores = np.full((len(histories), self.n_items + 1), -np.inf, dtype=np.float32)
+        lengths = np.array([len(history) for history in histories])
+        order = np.argsort(lengths, kind="stable")  # like lengths together: less padding
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            inputs = self._padded([np.append(histories[row], self.mask_item) for row in rows])
+            with torch.inference_mode():
+                scores[rows, 1:] = self.model.predict(inputs).float().cpu().numpy()
+        return scores
+
+    def attention(self, history: np.ndarray, target: int) -> np.ndarray:
+        """Return the attention, (layers, heads, m + 1, m + 1) float64, of the newest m items and the target."""
+        inputs = self._padded([np.append(history, target)])
+        with torch.inference_mode():
+            _, weights = self.model.explain(inputs)
+        found: np.ndarray = weights[0].double().cpu().numpy()
+        return found
+
+    def _padded(self, histories: Sequence[np.ndarray]) -> Tensor:
+        """(batch, longest) int64, cut to the newest that fit, padded with 0 on the left."""
+        cut = [history[-(self.max_length + 1) :] for history in histories]
+        items = np.zeros((len(cut), max(len(history) for history in cut)), dtype=np.int64)
+        for row, history in zip(items, cut, strict=True):
+            row[len(row) - len(history) :] = history
+        return torch.from_numpy(items).to(self.device)

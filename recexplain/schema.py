@@ -1,0 +1,76 @@
+"""Explanations in files: Parquet with a fixed schema, JSON lines with the same names."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recexplain.errors import DataError
+from recexplain.explanation import Explanation
+
+_TEXTS = pa.list_(pa.string())
+
+#: One row of `explanations.parquet`; the JSON lines have the same names.
+SCHEMA = pa.schema(
+    [
+        pa.field("schema_version", pa.int32(), nullable=False),
+        pa.field("user", pa.string()),
+        pa.field("history", _TEXTS, nullable=False),
+        pa.field("n_unseen", pa.int32(), nullable=False),
+        pa.field("target", pa.string(), nullable=False),
+        pa.field("target_rank", pa.int32(), nullable=False),
+        pa.field("k", pa.int32(), nullable=False),
+        pa.field("change", pa.string(), nullable=False),
+        pa.field("removal", pa.string(), nullable=False),
+        pa.field("tau", pa.float64()),
+        pa.field("wanted", pa.string()),
+        pa.field("explainer", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("positions", pa.list_(pa.int32()), nullable=False),
+        pa.field("items", _TEXTS, nullable=False),
+        pa.field("replacement", pa.string()),
+        pa.field("before", _TEXTS, nullable=False),
+        pa.field("after", _TEXTS, nullable=False),
+        pa.field("proven_size", pa.int32(), nullable=False),
+        pa.field("evaluations", pa.int64(), nullable=False),
+        pa.field("null_rate", pa.float64()),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("model_hash", pa.string(), nullable=False),
+        pa.field("data_hash", pa.string(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
+        pa.field("error", pa.string()),
+    ]
+)
+
+
+def parquet_bytes(explanations: Iterable[Explanation]) -> bytes:
+    """Return the content of an `explanations.parquet`."""
+    table = pa.Table.from_pylist([explanation.to_dict() for explanation in explanations], schema=SCHEMA)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def jsonl_text(explanations: Iterable[Explanation]) -> str:
+    """Return the content of an `explanations.jsonl`."""
+    return "".join(explanation.to_json() + "\n" for explanation in explanations)
+
+
+def read_explanations(path: str | Path) -> list[Explanation]:
+    """Return the explanations of a Parquet or JSON lines file; `DataError` names what is wrong with it."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    if path.suffix == ".parquet":
+        try:
+            rows = pq.read_table(path).to_pylist()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(f"{path} is no readable Parquet file: {str(error).splitlines()[0]}") from None
+        return [Explanation.from_dict(row) for row in rows]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [Explanation.from_json(line) for line in lines]
+    except ValueError as error:
+        raise DataError(f"{path} holds no explanations: {error}") from None

@@ -1,0 +1,178 @@
+"""The entry `recexplain train`: data -> fitted model -> checkpoint, figures beside counting models, model card."""
+
+import json
+import logging
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L  # noqa: N812  its usual name
+import numpy as np
+import torch
+from hydra.utils import get_class, instantiate
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from omegaconf import DictConfig
+from rich.console import Console
+
+from recexplain.checkpoint import MODELS, Checkpoint, build_model, read_checkpoint, save_checkpoint
+from recexplain.errors import OptionError
+from recexplain.evaluation.config import plain, record, source_of
+from recexplain.evaluation.files import open_folder, write_text
+from recexplain.evaluation.ranking import held_out_ranks, hit_rate_at, mean_reciprocal_rank, ndcg_at
+from recexplain.models.counting import Popularity, SequentialRules
+from recexplain.models.network import NetworkRecommender
+from recexplain.recommender import Recommender
+from recexplain.sequences import Histories, Split, leave_one_out, load_dataset
+from recexplain.training.batches import HistoryData
+from recexplain.training.card import model_card, quality_table, verdict
+from recexplain.training.module import MaskedItemModule
+from recexplain.training.progress import RunProgress
+from recexplain.training.recipe import Recipe
+
+
+def train(config: DictConfig, out: Path) -> None:
+    """Train, or go on with a stopped run of the same options in `out`; a finished one is only shown again."""
+    source, recipe, model = source_of(config.data), instantiate(config.recipe), _model(config)
+    build_model({**model, "n_items": 1})  # wrong options stop here, before anything is read or written
+    dataset = load_dataset(source)
+    split = leave_one_out(_limited(dataset.histories, config.limit))
+    options = plain(config)
+    open_folder(out, options)
+    path, console = out / "checkpoint.ckpt", Console()
+    if path.exists():
+        console.print(f"{path} is finished already")
+    else:
+        fitted = _fit(config, recipe, {**model, "n_items": dataset.vocabulary.n_items}, split, out)
+        metrics = _measure(fitted, dataset.vocabulary.n_items, split)
+        checkpoint = Checkpoint(
+            fitted.model, fitted.weights, dataset.vocabulary, record(source), dataset.data_hash, metrics, options
+        )
+        save_checkpoint(checkpoint, path)
+    checkpoint = read_checkpoint(path)
+    write_text(out / "metrics.json", json.dumps(checkpoint.metrics, indent=2) + "\n")
+    write_text(out / "card.md", model_card(checkpoint))
+    console.print(quality_table(checkpoint.metrics))
+    console.print(verdict(checkpoint.metrics))
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """What a training run ends with: the weights of the epoch that validated best."""
+
+    model: Mapping[str, Any]
+    weights: Mapping[str, torch.Tensor]
+    epochs: int  # trained
+    best_epoch: int  # from 1
+    seconds: float
+    cpu_seconds: float
+
+
+def _fit(config: DictConfig, recipe: Recipe, model: Mapping[str, Any], split: Split, out: Path) -> _Fitted:
+    """Train with early stopping; goes on from `training/last.ckpt` where there is one."""
+    data = HistoryData(split, recipe, max_length=build_model(model).max_length, seed=config.seed)
+    module = MaskedItemModule(
+        dict(model),
+        lr=recipe.lr,
+        warmup_steps=recipe.warmup_steps,
+        total_steps=recipe.epochs * data.steps_per_epoch,
+        weight_decay=recipe.weight_decay,
+        seed=config.seed,
+    )
+    best = ModelCheckpoint(out / "training", "best", monitor="val_ndcg10", mode="max", enable_version_counter=False)
+    trainer = _trainer(config, recipe, best, out)
+    last = out / "training" / "last.ckpt"
+    began, cpu_began = time.perf_counter(), time.process_time()
+    trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    weights = {name.removeprefix("model."): tensor for name, tensor in state["state_dict"].items()}
+    return _Fitted(
+        model=model,
+        weights=weights,
+        epochs=trainer.current_epoch,
+        best_epoch=int(state["epoch"]) + 1,
+        seconds=time.perf_counter() - began,
+        cpu_seconds=time.process_time() - cpu_began,
+    )
+
+
+def _trainer(config: DictConfig, recipe: Recipe, best: ModelCheckpoint, out: Path) -> L.Trainer:
+    _quiet()
+    last = ModelCheckpoint(out / "training", "last", every_n_epochs=1, enable_version_counter=False)
+    stopping = EarlyStopping("val_ndcg10", mode="max", patience=recipe.patience)
+    return L.Trainer(
+        **plain(config)["trainer"],
+        max_epochs=recipe.epochs,
+        check_val_every_n_epoch=recipe.validate_every,
+        reload_dataloaders_every_n_epochs=1,  # every epoch draws its own windows
+        callbacks=[best, last, stopping, RunProgress()],
+        logger=CSVLogger(out, name="training", version=""),
+        log_every_n_steps=10,
+        enable_model_summary=False,
+        enable_progress_bar=False,  # ours spans the whole run
+        num_sanity_val_steps=0,
+    )
+
+
+def _quiet() -> None:
+    """Keep Lightning from telling what is so on purpose: no worker processes, batches built in this one."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for message in (
+        ".*does not have many workers.*",
+        ".*`IterableDataset` has `__len__` defined.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*Experiment logs directory .* exists.*",
+        ".*isinstance.treespec, LeafSpec.*",  # Lightning's own use of torch
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _measure(fitted: _Fitted, n_items: int, split: Split) -> dict[str, Any]:
+    """Return the figures of the model and of the counting models beside it, on the test items of everyone."""
+    network = build_model(fitted.model)
+    network.load_state_dict(dict(fitted.weights))
+    model = NetworkRecommender(network)
+    rivals: dict[str, Recommender] = {
+        str(fitted.model["name"]): model,
+        "popularity": Popularity(split.train, n_items),
+        "Markov-1": SequentialRules(split.train, n_items, last=1),
+        "sequential rules": SequentialRules(split.train, n_items),
+        "sequential rules, confidence": SequentialRules(split.train, n_items, confidence=True),
+    }
+    return {
+        "test": {name: _figures(held_out_ranks(rival, split.test)) for name, rival in rivals.items()},
+        "validation": _figures(held_out_ranks(model, split.valid)),
+        "n_users": len(split.test),
+        "n_items": n_items,
+        "epochs": fitted.epochs,
+        "best_epoch": fitted.best_epoch,
+        "seconds": round(fitted.seconds, 1),
+        "cpu_seconds": round(fitted.cpu_seconds, 1),
+    }
+
+
+def _figures(ranks: np.ndarray) -> dict[str, float]:
+    return {"ndcg10": ndcg_at(ranks, 10), "hr10": hit_rate_at(ranks, 10), "mrr": mean_reciprocal_rank(ranks)}
+
+
+def _model(config: DictConfig) -> dict[str, Any]:
+    """Return name and arguments of the configured model, as a checkpoint holds them."""
+    arguments = plain(config)["model"]
+    model = get_class(arguments.pop("_target_"))
+    if model not in MODELS.values():
+        raise OptionError(f"model must be one of {', '.join(MODELS)}, not {model.__name__}")
+    return {"name": model.__name__, **arguments}
+
+
+def _limited(histories: Histories, limit: int | None) -> Histories:
+    """Return the first `limit` users only."""
+    if limit is None:
+        return histories
+    if limit < 1:
+        raise OptionError(f"limit must be 1 or more, or null for everyone, not {limit}")
+    return Histories(histories.users[:limit], histories.items, histories.starts[: limit + 1])
