@@ -35,29 +35,36 @@ class MaskedWindows(IterableDataset[tuple[Tensor, Tensor]]):
         return math.ceil(len(self.rows) / self.recipe.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        windows = [self._window(self.histories[row]) for row in self.rows]
+        last_only = self.rng.random(len(self.rows)) < self.recipe.last_share
+        windows = [self._window(self.histories[row], last) for row, last in zip(self.rows, last_only, strict=True)]
         jitter = self.rng.random(len(windows))  # equal lengths in another order every epoch
         order = np.lexsort((jitter, np.array([len(window) for window in windows])))
         size = self.recipe.batch_size
         for batch in self.rng.permutation(len(self)):
             chosen = order[batch * size : (batch + 1) * size]
-            yield self._masked([windows[row] for row in chosen])
+            yield self._masked([windows[row] for row in chosen], last_only[chosen])
 
-    def _window(self, history: np.ndarray) -> np.ndarray:
-        """Return a whole short history; of a long one the newest window, half the time, or one from anywhere."""
-        spare = len(history) - self.length
-        if spare <= 0:
-            return history
-        start = spare if self.rng.random() < 0.5 else int(self.rng.integers(spare + 1))
-        return history[start : start + self.length]
+    def _window(self, history: np.ndarray, last_only: bool) -> np.ndarray:
+        """Return a window: if only its last item is to be masked, one that ends anywhere; else one as full as can be.
 
-    def _masked(self, windows: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+        Of a history longer than the window the latter is the newest part, half the time, or one from anywhere.
+        """
+        if last_only:
+            end = int(self.rng.integers(min(2, len(history)), len(history) + 1))
+        elif len(history) <= self.length or self.rng.random() < 0.5:
+            end = len(history)
+        else:
+            end = int(self.rng.integers(self.length, len(history) + 1))
+        return history[max(0, end - self.length) : end]
+
+    def _masked(self, windows: list[np.ndarray], last_only: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return the windows as a batch, padded on the left; each has one masked item at the least."""
         longest = max(len(window) for window in windows)
         items = np.zeros((len(windows), longest), dtype=np.int64)
         for row, window in zip(items, windows, strict=True):
             row[longest - len(window) :] = window
         is_masked = (self.rng.random(items.shape) < self.recipe.mask_ratio) & (items != 0)
-        last_only = (self.rng.random(len(windows)) < self.recipe.last_share) | ~is_masked.any(axis=1)
+        last_only = last_only | ~is_masked.any(axis=1)
         is_masked[last_only] = False
         is_masked[last_only, -1] = True
         return torch.from_numpy(items), torch.from_numpy(is_masked)
