@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := outputs/demo
 
-.PHONY: demo test format clean-demo
+.PHONY: demo test format
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -14,10 +14,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $(INSTALLED)
 
-# From nothing to a page: BERT4Rec on MovieLens-100K, 20 people explained; again: only what is missing is done.
+# From nothing to a page: BERT4Rec on MovieLens-100K, 20 people explained. A second time only what is missing is done.
 demo: $(INSTALLED)
 	$(BIN)/recexplain train out=$(DEMO)
-	$(BIN)/recexplain explain checkpoint=$(DEMO)/checkpoint.ckpt limit=20 out=$(DEMO)/explained
+	$(BIN)/recexplain explain checkpoint=$(DEMO)/checkpoint.ckpt limit=20 out=$(DEMO)
+	@echo $(DEMO)/index.html
 
 # The gate: format, lint, types, tests.
 test: $(INSTALLED)

@@ -1,21 +1,24 @@
 """The command line: one word an entry, then Hydra's options; every failure is one sentence and an exit status."""
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from datetime import datetime
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from recexplain.errors import RecExplainError
+from recexplain.errors import OptionError, RecExplainError
 
 #: Entry -> the module and function that it runs, and what it does.
 ENTRIES = {
@@ -23,13 +26,26 @@ ENTRIES = {
     "explain": ("recexplain.evaluation.explain", "explain", "explain people's recommendations"),
 }
 
+#: What a person can set right; anything else is a bug of ours and shows where it is.
+FAILURES = (RecExplainError, HydraException, OmegaConfBaseException)
+
 BAD_INPUT, INTERRUPTED = 2, 130
+
+#: What Hydra would write beside our own folder: its copy of the options and a log file.
+QUIET = (
+    "hydra.run.dir=.",
+    "hydra.sweep.dir=outputs/sweeps/${now:%Y-%m-%d_%H-%M-%S}",  # Hydra writes what was swept, in any case
+    "hydra.sweep.subdir=.",
+    "hydra.output_subdir=null",
+    "hydra/job_logging=none",
+    "hydra/hydra_logging=none",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one entry; return its exit status: 0 done, 2 bad input, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] in (["--version"], ["-V"]):
+    if "--version" in words or words[:1] == ["-V"]:
         sys.stdout.write(f"recexplain {version('recexplain')}\n")
         return 0
     if not words or words[0] in ("-h", "--help"):
@@ -38,12 +54,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] not in ENTRIES:
         return _refused(f"there is no command {words[0]!r}; allowed are {', '.join(ENTRIES)}")
     try:
+        _check_flags(words[1:])
         _run(words[0], words[1:])
-    except KeyboardInterrupt:
-        sys.stderr.write("\nrecexplain: stopped; the same command with the same out= goes on from here\n")
+    except KeyboardInterrupt as stopped:
+        again = f"; the same command with out={stopped} goes on from here" if str(stopped) else ""
+        sys.stderr.write(f"\nrecexplain: stopped{again}\n")
         return INTERRUPTED
-    except (RecExplainError, HydraException, OmegaConfBaseException) as error:
+    except SystemExit as shown:  # Hydra has printed its help
+        return int(shown.code or 0)
+    except FAILURES as error:
         return _refused(_sentence(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _refused(f"{error.filename} cannot be read or written: {error.strerror}")
     return 0
 
 
@@ -52,31 +76,30 @@ def output_folder(config: DictConfig, entry: str) -> Path:
     state = HydraConfig.get()
     job = [str(state.job.num)] if state.mode == RunMode.MULTIRUN else []
     if config.out is not None:
-        return Path(config.out, *job)
+        return Path(str(config.out), *job)
     return Path("outputs", entry, f"{datetime.now():%Y-%m-%d_%H-%M-%S}", *job)
 
 
 def _run(entry: str, options: Sequence[str]) -> None:
     """Let Hydra compose the configuration and call the entry with it; then print where the results are."""
     module, name, _ = ENTRIES[entry]
-
-    failed: list[RecExplainError | OmegaConfBaseException] = []
+    failed: list[Exception] = []
 
     def task(config: DictConfig) -> None:
         run: Callable[[DictConfig, Path], None] = getattr(import_module(module), name)
         out = output_folder(config, entry)
         try:
             run(config, out)
-        except (RecExplainError, OmegaConfBaseException) as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                raise  # the launcher says which of the runs it was
+        except (*FAILURES, OSError) as error:
             failed.append(error)  # raised below, without Hydra's own words on top
-            return
+            return  # a sweep goes on
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(str(out)) from None
         sys.stdout.write(f"{out}\n")
 
     decorate = hydra.main(version_base="1.3", config_path="pkg://recexplain.conf", config_name=entry)
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = [f"recexplain {entry}", *options]
+    sys.argv = [f"recexplain {entry}", *_flags_first([*QUIET, *options])]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to `main`, which turns them into a sentence
     try:
         decorate(task)()
@@ -90,14 +113,46 @@ def _run(entry: str, options: Sequence[str]) -> None:
         raise failed[0]
 
 
+def _check_flags(options: Sequence[str]) -> None:
+    """Raise `OptionError` for a flag that Hydra does not know, before its parser prints how it is used."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            get_args_parser().parse_args(_flags_first(options))
+    except SystemExit:
+        raise OptionError(said.getvalue().splitlines()[-1].partition("error: ")[2]) from None
+
+
+def _flags_first(options: Sequence[str]) -> list[str]:
+    """Return the options with flags before `name=value`: argparse takes these in one block only."""
+    return sorted(map(_readable, options), key=lambda word: "=" in word and not word.startswith("-"))
+
+
+def _readable(word: str) -> str:
+    """Return an option with its value in quotes where it is one word with letters beyond ASCII, such as a path."""
+    name, is_set, value = word.partition("=")
+    if not is_set or value.isascii() or set(value) & set(",[]{}()'\"\\"):
+        return word
+    return f"{name}='{value}'"
+
+
 def _sentence(error: BaseException) -> str:
     """Return what was wrong on one line: our own sentence where Hydra has wrapped one."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, RecExplainError):
-            return str(cause)
+            return " ".join(str(cause).split())
         cause = cause.__cause__
-    text = str(error).split("full_key:")[0].split("    object_type=")[0]
+    if isinstance(error, OverrideParseException):
+        return f"the option {error.override} cannot be read; any text may stand in quotes: users=['a b','é(1)']"
+    text = str(error)
+    for rest in (
+        "full_key:",
+        "    object_type=",
+        "Config search path:",
+        ", set env var",
+    ):  # what only says where Hydra looked
+        text = text.split(rest)[0]
     return " ".join(text.split())
 
 

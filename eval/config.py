@@ -8,7 +8,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from recexplain.errors import CheckpointError, OptionError
+from recexplain.errors import CheckpointError, OptionError, RecExplainError
 from recexplain.interactions import RECORDED, Source
 
 
@@ -39,10 +39,10 @@ def record(source: Source) -> dict[str, Any]:
 def recorded_source(recorded: Mapping[str, Any]) -> Source:
     """Return the source that a checkpoint records; only our own classes are ever built."""
     fields = dict(recorded)
-    name = fields.pop("name", None)
+    name = str(fields.pop("name", None))
     if name not in RECORDED:
         raise CheckpointError(f"the checkpoint's data is {name!r}; give the data it was trained on with data=")
     try:
         return RECORDED[name](**fields)
-    except TypeError as error:
-        raise CheckpointError(f"the checkpoint's data cannot be read: {error}") from None
+    except (TypeError, RecExplainError) as error:
+        raise CheckpointError(f"the checkpoint's data cannot be read: {error}; give it with data=") from None

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from recexplain.checkpoint import Checkpoint, read_checkpoint
 from recexplain.counterfactual import Options
-from recexplain.errors import CheckpointError, OptionError
+from recexplain.errors import CheckpointError, DataError, OptionError
 from recexplain.evaluation.config import plain, recorded_source, source_of
 from recexplain.evaluation.files import open_folder, write_bytes, write_text
 from recexplain.evaluation.summary import shown_sentences, summary_table
@@ -30,11 +30,11 @@ FILES = ("explanations.parquet", "explanations.jsonl", "timings.parquet", "index
 def explain(config: DictConfig, out: Path) -> None:
     """Explain people of the data; a stopped run of the same options in `out` goes on."""
     options, explainer = _options(config), instantiate(config.explainer)
-    checkpoint = read_checkpoint(config.checkpoint)
+    checkpoint = read_checkpoint(str(config.checkpoint))
     recommender = checkpoint.recommender(config.device)
     people = _people(config, _dataset(config, checkpoint), checkpoint)
     title_of, console = checkpoint.vocabulary.title_of, Console()
-    open_folder(out, {**plain(config), "model_hash": checkpoint.model_hash})
+    open_folder(out, "explain", {**plain(config), "model_hash": checkpoint.model_hash})
     if all((out / name).exists() for name in FILES):
         console.print(f"{out} is finished already")
     else:
@@ -59,12 +59,12 @@ class _Journal:
         self.path = out / "journal.jsonl"
         self.explanations: list[Explanation] = []
         self.timings: list[Timing] = []
-        whole = [line for line in self._text().splitlines(keepends=True) if line.endswith("\n")]
+        *whole, _ = self._text().split("\n")  # an id may hold what `splitlines` takes for a line's end
         for line in whole:
             row = json.loads(line)
             self._hold(Explanation.from_dict(row["explanation"]), Timing(**row["timing"]))
         if whole or self.path.exists():
-            write_text(self.path, "".join(whole))  # without the line that was cut off
+            write_text(self.path, "".join(line + "\n" for line in whole))  # without the line that was cut off
 
     def add(self, case: Case) -> None:
         """Write one more person."""
@@ -78,7 +78,8 @@ class _Journal:
         self.timings.append(timing)
 
     def _text(self) -> str:
-        return self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        content = self.path.read_bytes() if self.path.exists() else b""
+        return content[: content.rfind(b"\n") + 1].decode()  # the cut may fall into a character
 
 
 def write_pages(out: Path, number: int, case: Case, title_of: Callable[[str], str]) -> None:
@@ -137,8 +138,13 @@ def _options(config: DictConfig) -> Options:
 
 def _dataset(config: DictConfig, checkpoint: Checkpoint) -> Dataset:
     """Return the data to explain: what the checkpoint was trained on, found again by its hash."""
-    source = recorded_source(checkpoint.source) if config.data is None else source_of(config.data)
-    dataset = load_dataset(source)
+    if config.data is None:
+        try:
+            dataset = load_dataset(recorded_source(checkpoint.source))
+        except DataError as error:
+            raise CheckpointError(f"the checkpoint's data cannot be read: {error}; give it with data=") from None
+    else:
+        dataset = load_dataset(source_of(config.data))
     if dataset.data_hash != checkpoint.data_hash:
         raise CheckpointError(
             f"the data (hash {dataset.data_hash[:12]}) is not what {config.checkpoint} was trained on "

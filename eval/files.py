@@ -22,18 +22,21 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def open_folder(out: Path, options: Mapping[str, Any]) -> None:
-    """Make the folder of a run, or go on in it; `OptionError` where it holds a run with other options."""
-    path = out / "options.json"
-    wanted = json.loads(json.dumps(options))
-    if path.exists():
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        name = _first_difference(earlier, wanted)
-        if name:
-            raise OptionError(f"{out} holds a run with another {name}; choose another folder with out=")
-        return
+def open_folder(out: Path, entry: str, options: Mapping[str, Any]) -> None:
+    """Make the folder of an entry's run, or go on in it; `OptionError` where it holds a run with other options."""
+    path = out / f"{entry}.json"
     if out.exists() and not out.is_dir():
         raise OptionError(f"out={out} is a file; it must be a folder")
+    wanted = json.loads(json.dumps(options))
+    if path.exists():
+        try:
+            earlier = json.loads(path.read_bytes())
+        except ValueError:
+            raise OptionError(f"{path} is damaged; choose another folder with out=") from None
+        name = _first_difference(earlier, wanted)
+        if name:
+            raise OptionError(f"{out} holds a `{entry}` run with another {name}; choose another folder with out=")
+        return
     write_text(path, json.dumps(wanted, indent=2) + "\n")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from recexplain.counterfactual import checked_scores
 from recexplain.recommender import Recommender
 
 BATCH = 512
@@ -17,13 +18,13 @@ def held_out_ranks(
 ) -> np.ndarray:
     """(users,) rank, from 1, of the newest item of each history after the items before it.
 
-    Against all items that are not among those; equal scores: smaller item number first. `progress` is told how many
-    users were added.
+    Against all items that are not among those; equal scores: smaller item number first. Scores that are NaN, or of
+    another shape, are an `OptionError`. `progress` is told how many users were added.
     """
     ranks = []
     for start in range(0, len(histories), BATCH):
         batch = [histories[row] for row in range(start, min(start + BATCH, len(histories)))]
-        scores = recommender.scores([history[:-1] for history in batch])
+        scores = checked_scores(recommender, [history[:-1] for history in batch])  # NaN would rank first
         ranks += [_rank(row, history[:-1], int(history[-1])) for row, history in zip(scores, batch, strict=True)]
         progress(len(batch))
     return np.array(ranks, dtype=np.int64)

@@ -1,9 +1,10 @@
 """The public functions: one person, or many."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
+from itertools import repeat, zip_longest
 
 from recexplain.counterfactual import Options
+from recexplain.errors import OptionError
 from recexplain.explainers import explainer_of
 from recexplain.explainers.driver import Explainer, Person, explain_case, explain_cases
 from recexplain.explanation import Explanation
@@ -52,10 +53,22 @@ def explain_many(
 ) -> Iterator[Explanation]:
     """Yield one explanation a history, in input order; several people are asked about at once.
 
-    Options as for `explain`, for each person alike. A person who cannot be explained gets an explanation with the status
-    `error` and the reason: nobody is lost.
+    Options as for `explain`, for each person alike. A person who cannot be explained gets an explanation with the
+    status `error` and the reason: nobody is lost.
     """
     options = Options(change, k, removal, max_evaluations, max_seconds, seed)
-    named = zip(users, histories, strict=True) if users is not None else zip(repeat(None), histories, strict=False)
-    people = (Person(user, history) for user, history in named)
+    people = (Person(user, history) for user, history in _named(users, histories))
     return (case.explanation for case in explain_cases(recommender, people, explainer_of(explainer), options))
+
+
+def _named(
+    users: Iterable[str] | None, histories: Iterable[Sequence[object]]
+) -> Iterator[tuple[str | None, Sequence[object]]]:
+    """Yield each history with its user; `OptionError` where there are more of one than of the other."""
+    if users is None:
+        yield from zip(repeat(None), histories, strict=False)
+        return
+    for user, history in zip_longest(users, histories):
+        if user is None or history is None:
+            raise OptionError("users and histories must be equally many, and none of them None")
+        yield user, history

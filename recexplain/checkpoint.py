@@ -3,6 +3,10 @@
 import hashlib
 import os
 import pickle
+import struct
+import warnings
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +24,32 @@ FORMAT = "recexplain checkpoint 1"
 
 #: The models that a checkpoint may name: no other class is ever built from what a file says.
 MODELS: dict[str, type[BERT4Rec]] = {"BERT4Rec": BERT4Rec}
+
+#: The parts of the format, and what they are.
+PARTS: dict[str, type] = {
+    "model": dict,
+    "weights": dict,
+    "items": list,
+    "titles": dict,
+    "source": dict,
+    "data_hash": str,
+    "metrics": dict,
+    "config": dict,
+}
+
+#: What reading a damaged file ends in, here and inside torch.
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +69,9 @@ class Checkpoint:
         network = build_model(self.model)
         try:
             network.load_state_dict(dict(self.weights))
-        except RuntimeError as error:
-            raise CheckpointError(f"the weights do not fit the model {dict(self.model)}: {error}") from None
+        except (RuntimeError, TypeError, AttributeError) as error:
+            reason = str(error).splitlines()[1:2] or [str(error)]
+            raise CheckpointError(f"the weights do not fit the model: {reason[0].strip()}") from None
         return NetworkRecommender(
             network, self.vocabulary, device=device, model_hash=self.model_hash, data_hash=self.data_hash
         )
@@ -58,7 +89,7 @@ class Checkpoint:
 def build_model(model: Mapping[str, Any]) -> BERT4Rec:
     """Return a new network by name and arguments."""
     arguments = dict(model)
-    name = arguments.pop("name", None)
+    name = str(arguments.pop("name", None))
     if name not in MODELS:
         raise OptionError(f"model must be one of {', '.join(MODELS)}, not {name!r}")
     try:
@@ -82,7 +113,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    torch.save(content, temporary)
+    with temporary.open("wb") as file:  # into a path torch would write its name, which holds the process
+        torch.save(content, file)
     temporary.replace(path)
 
 
@@ -91,25 +123,49 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or ["it ends too early"])[0]
-        raise CheckpointError(f"{path} is damaged or no checkpoint of ours: {reason}") from None
+    content = _content(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no file of the format {FORMAT!r}; `recexplain train` writes it")
+    for name, kind in PARTS.items():
+        if not isinstance(content.get(name), kind):
+            raise CheckpointError(f"{path} lacks a part of the format {FORMAT!r}: no {name} as {kind.__name__}")
+    if not all(isinstance(tensor, Tensor) for tensor in content["weights"].values()):
+        raise CheckpointError(f"{path} holds weights that are no tensors")
+    n_items = content["model"].get("n_items")
+    if n_items != len(content["items"]):
+        raise CheckpointError(f"{path} names {len(content['items'])} items, but its model has {n_items}")
+    return Checkpoint(
+        model=content["model"],
+        weights=content["weights"],
+        vocabulary=Vocabulary(tuple(map(str, content["items"])), content["titles"]),
+        source=content["source"],
+        data_hash=content["data_hash"],
+        metrics=content["metrics"],
+        config=content["config"],
+    )
+
+
+def _content(path: Path) -> Any:
+    """Return the plain values of a file that torch has written; `CheckpointError` where a byte of it has changed."""
     try:
-        return Checkpoint(
-            model=content["model"],
-            weights=content["weights"],
-            vocabulary=Vocabulary(tuple(content["items"]), content["titles"]),
-            source=content["source"],
-            data_hash=content["data_hash"],
-            metrics=content["metrics"],
-            config=content["config"],
-        )
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} lacks a part of the format {FORMAT!r}: {error}") from None
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch does not look at the checksums
+            is_program = any(name.endswith("/constants.pkl") for name in archive.namelist())  # TorchScript
+        if damaged is not None:
+            raise CheckpointError(f"{path} is damaged: the checksum of its part {damaged} is wrong")
+        if is_program:
+            raise CheckpointError(f"{path} is no checkpoint of ours: it holds a TorchScript program")
+        with warnings.catch_warnings():
+            for message in (".*Detected pickle protocol.*", ".*TypedStorage is deprecated.*"):
+                warnings.filterwarnings("ignore", message=message)  # of files that are refused below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:  # ours, and a `ValueError` too
+        raise
+    except pickle.UnpicklingError:
+        raise CheckpointError(f"{path} is no checkpoint of ours: it holds more than plain values and tensors") from None
+    except DAMAGED as error:
+        reason = (str(error).splitlines() or ["it ends too early"])[0]
+        raise CheckpointError(f"{path} is damaged or no checkpoint of ours: {reason}") from None
 
 
 def load(path: str | Path, *, device: str = "cpu") -> NetworkRecommender:

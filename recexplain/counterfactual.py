@@ -12,7 +12,7 @@ Candidate = tuple[int, ...]  # positions of the whole history, ascending
 
 CHANGES = ("top1", "leaves")
 REMOVALS = ("delete", "pad")
-CLOSE = 1e-4  # a score gap below this may turn with the batch size, so it is decided one history at a time
+CLOSE = 1e-4  # a gap below this share of the score (1 at least) may turn with the batch: it is decided alone
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,15 @@ class Options:
             raise OptionError(f"change must be one of {', '.join(CHANGES)}, not {self.change!r}")
         if self.removal not in REMOVALS:
             raise OptionError(f"removal must be one of {', '.join(REMOVALS)}, not {self.removal!r}")
-        if self.k < 1:
-            raise OptionError(f"k must be 1 or more, not {self.k}")
-        if self.max_evaluations is not None and self.max_evaluations < 1:
-            raise OptionError(f"max_evaluations must be 1 or more, or null for no limit, not {self.max_evaluations}")
-        if self.max_seconds is not None and not self.max_seconds > 0:
-            raise OptionError(f"max_seconds must be above 0, or null for no limit, not {self.max_seconds}")
+        if not is_whole(self.k, 1):
+            raise OptionError(f"k must be a whole number of 1 or more, not {self.k!r}")
+        if self.max_evaluations is not None and not is_whole(self.max_evaluations, 1):
+            allowed = "a whole number of 1 or more, or null for no limit"
+            raise OptionError(f"max_evaluations must be {allowed}, not {self.max_evaluations!r}")
+        if self.max_seconds is not None and not (isinstance(self.max_seconds, int | float) and self.max_seconds > 0):
+            raise OptionError(f"max_seconds must be above 0, or null for no limit, not {self.max_seconds!r}")
+        if not is_whole(self.seed, 0):
+            raise OptionError(f"seed must be a whole number of 0 or more, not {self.seed!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +63,9 @@ class Question:
         return range(self.n_unseen, len(self.history))
 
     def without(self, candidate: Candidate) -> np.ndarray:
-        """Return the visible history after a removal."""
+        """Return the visible history after a removal of some removable positions, but not all."""
+        assert 0 < len(candidate) < len(self.removable)
+        assert candidate[0] >= self.n_unseen
         places = np.asarray(candidate, dtype=np.int64) - self.n_unseen
         if self.options.removal == "delete":
             return np.delete(self.visible, places)
@@ -68,27 +73,44 @@ class Question:
         padded[places] = 0
         return padded
 
+    @property
+    def place(self) -> int:
+        """The rank down to which the target must fall no further, for the answer to stay."""
+        return 1 if self.options.change == "top1" else self.options.k
+
+    def is_changed(self, after: Sequence[int]) -> bool:
+        """Whether recommendations, best first, are another answer."""
+        return self.target not in after[: self.place]
+
     def gaps(self, scores: np.ndarray) -> np.ndarray:
         """(batch,) by how much the target misses its place, from scores, (batch, n_items + 1).
 
         Above 0: the answer has changed. For `top1` the score of the best other item less the target's, for `leaves`
         that of the k-th best other item. Only items outside the whole original history compete; an equal score
-        counts as above for a smaller item number, and then the gap is the smallest positive number.
+        counts as above for a smaller item number, and then the gap is the smallest positive number. An item with the
+        score -inf is never recommended.
         """
-        place = 1 if self.options.change == "top1" else self.options.k
+        place = self.place
         others = np.array(scores)
         others[:, 0] = -np.inf
         others[:, self.history] = -np.inf
         own = others[:, self.target].copy()
         others[:, self.target] = -np.inf
-        if place > others.shape[1] - 1:
-            return np.full(len(scores), -np.inf)
-        rival = -np.partition(-others, place - 1, axis=1)[:, place - 1]
-        gaps: np.ndarray = (rival - own).astype(np.float64)
+        if place < others.shape[1]:
+            rival = -np.partition(-others, place - 1, axis=1)[:, place - 1]
+        else:
+            rival = np.full(len(scores), -np.inf, dtype=scores.dtype)  # fewer items than places
+        is_out = own == -np.inf
+        gaps = np.where(is_out, np.inf, rival.astype(np.float64) - np.where(is_out, 0, own))
         for row in np.flatnonzero(gaps == 0):
             above = (others[row] > own[row]).sum() + (others[row, : self.target] == own[row]).sum()
             gaps[row] = np.finfo(np.float64).tiny if above >= place else 0.0
         return gaps
+
+
+def is_whole(value: object, least: int) -> bool:
+    """Whether an option is a whole number and not below the least that is allowed."""
+    return isinstance(value, int) and value >= least
 
 
 def ask(recommender: Recommender, history: np.ndarray, options: Options, target: int | None = None) -> Question:
@@ -108,13 +130,16 @@ def ask(recommender: Recommender, history: np.ndarray, options: Options, target:
 
 
 def checked_scores(recommender: Recommender, histories: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the scores of histories; `OptionError` where a recommender returns another shape, or NaN."""
-    scores = recommender.scores(histories)
+    """Return the scores of histories as float32; `OptionError` where they have another shape, NaN or infinity.
+
+    Minus infinity is allowed: such an item is never recommended.
+    """
+    scores = np.asarray(recommender.scores(histories), dtype=np.float32)
     expected = (len(histories), recommender.n_items + 1)
     if scores.shape != expected:
         raise OptionError(f"the recommender returned scores of shape {scores.shape}, not {expected}")
-    if np.isnan(scores).any():
-        raise OptionError("the recommender returned NaN among its scores")
+    if not (scores < np.inf).all():
+        raise OptionError("the recommender returned NaN or infinity among its scores")
     return scores
 
 
@@ -125,9 +150,10 @@ def verdicts(recommender: Recommender, asked: Sequence[tuple[Question, Candidate
     histories = [question.without(candidate) for question, candidate in asked]
     scores = checked_scores(recommender, histories)
     gaps = [float(question.gaps(row[None])[0]) for (question, _), row in zip(asked, scores, strict=True)]
-    for i, gap in enumerate(gaps):
-        if abs(gap) < CLOSE and len(asked) > 1:
-            gaps[i] = float(asked[i][0].gaps(checked_scores(recommender, [histories[i]]))[0])
+    for i, (question, _) in enumerate(asked):
+        is_close = abs(gaps[i]) < CLOSE * max(1.0, abs(float(scores[i, question.target])))
+        if is_close and len(asked) > 1:
+            gaps[i] = float(question.gaps(checked_scores(recommender, [histories[i]]))[0])
     return [gap > 0 for gap in gaps]
 
 

@@ -1,6 +1,7 @@
 """What an explanation is: one frozen value, the same in Python, JSON and Parquet."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -48,7 +49,7 @@ class Explanation:
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
-            raise ValueError(f"status must be one of {', '.join(STATUSES)}, not {self.status!r}")
+            raise DataError(f"status must be one of {', '.join(STATUSES)}, not {self.status!r}")
 
     @property
     def is_found(self) -> bool:
@@ -66,21 +67,28 @@ class Explanation:
             return f"No explanation could be computed: {self.error}"
         if not self.is_found:
             return self._none_found(title_of)
-        items = _listed([f"*{title_of(item)}*" for item in self.items])
+        times = Counter(self.items)  # an item may stand in a history more than once
+        items = _listed([f"*{title_of(item)}*" + (f" ({n} times)" if n > 1 else "") for item, n in times.items()])
         without = "without it," if len(self.items) == 1 else "without them"
         if self.change == "leaves":
             target = f"*{title_of(self.target)}*"
             return f"{target} is in your top {self.k} because you watched {items}; {without} it would not be."
-        replacement = f"*{title_of(str(self.replacement))}*"
+        replacement = "nothing" if self.replacement is None else f"*{title_of(self.replacement)}*"
         return f"Recommended because you watched {items}; {without} it would have been {replacement}."
 
     def _none_found(self, title_of: Callable[[str], str]) -> str:
         target = f"*{title_of(self.target)}*"
+        change = f"changes the recommendation of {target}"
+        if self.change == "leaves":
+            change = f"takes {target} out of your top {self.k}"
         if self.status == "budget":
-            return f"No removal was found that changes the recommendation of {target} before the budget ran out."
+            return f"No removal was found that {change} before the budget ran out."
         if self.proven_size:
-            return f"No removal of up to {self.proven_size} items changes the recommendation of {target}."
-        return f"No removal that was tested changes the recommendation of {target}."
+            items = "one item" if self.proven_size == 1 else f"up to {self.proven_size} items"
+            return f"No removal of {items} {change}."
+        if self.evaluations:
+            return f"No removal that was tested {change}."
+        return f"No removal was tested: nothing that you watched is linked to {target}."
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain fields, tuples as lists: one row of `explanations.parquet`."""
@@ -90,6 +98,8 @@ class Explanation:
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
         """Return the explanation of a row; `DataError` names a missing field or another schema version."""
+        if not isinstance(row, Mapping):
+            raise DataError(f"an explanation is a table of named fields, not {row!r}")
         version = row.get("schema_version")
         if version != SCHEMA_VERSION:
             raise DataError(f"explanations have schema_version {SCHEMA_VERSION} here, not {version}")
@@ -98,6 +108,8 @@ class Explanation:
             raise DataError(f"an explanation has no field {', '.join(missing)}")
         values = {f.name: row[f.name] for f in fields(cls)}
         for name in ("history", "positions", "items", "before", "after"):
+            if not isinstance(values[name], list | tuple):
+                raise DataError(f"the field {name} of an explanation must be a list, not {values[name]!r}")
             values[name] = tuple(values[name])
         return cls(**values)
 

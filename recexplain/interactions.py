@@ -10,10 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 
 from recexplain import tables
-from recexplain.errors import DataError
+from recexplain.errors import DataError, OptionError
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,8 @@ class Ratings:
 
     frame: pd.DataFrame  # user: str, item: str, time: int64 or float64, line: int (0: not from a text file)
     titles: Mapping[str, str]
-    name: str  # the file or data set, as errors name it
+    name: str  # the file or frame, as errors name it
+    user_col: str = "user_id"  # the column of users, as errors name it
 
 
 class Source(Protocol):
@@ -50,14 +52,17 @@ class MovieLens100K:
     min_item_ratings: int = 5
     min_user_items: int = 3
 
+    def __post_init__(self) -> None:
+        _check_least(self)
+
     def read(self) -> Ratings:
         """Return 100,000 ratings of 943 people, with titles and years."""
         folder = Path(str(files("recbole") / "dataset_example" / "ml-100k"))
-        frame = _checked(tables.read_text(folder / "ml-100k.inter", sep="\t"), _Columns())
+        table = tables.read_text(folder / "ml-100k.inter", sep="\t")
         films = tables.read_text(folder / "ml-100k.item", sep="\t").frame
         named = zip(films["item_id"], films["movie_title"], films["release_year"], strict=True)
         titles = {item: f"{title} ({year})" if year else title for item, title, year in named}
-        return Ratings(frame, titles, "MovieLens-100K")
+        return _ratings(table, titles)
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,12 @@ class MovieLens1M:
     min_item_ratings: int = 5
     min_user_items: int = 3
 
+    def __post_init__(self) -> None:
+        _check_least(self)
+
     def read(self) -> Ratings:
         """Return 1,000,209 ratings of 6,040 people, with titles."""
-        folder = Path(self.path) if self.path else tables.download_zip(self.url, self.md5) / "ml-1m"
+        folder = Path(str(self.path)) if self.path is not None else tables.download_zip(self.url, self.md5) / "ml-1m"
         columns = ("user_id", "item_id", "rating", "timestamp")
         table = tables.read_text(tables.plain_or_gz(folder / "ratings.dat"), sep="::", columns=columns)
         films = tables.read_text(
@@ -81,8 +89,7 @@ class MovieLens1M:
             columns=("item_id", "title", "genres"),
             encoding="latin-1",
         ).frame
-        titles = dict(zip(films["item_id"], films["title"], strict=True))
-        return Ratings(_checked(table, _Columns()), titles, str(folder))
+        return _ratings(table, dict(zip(films["item_id"], films["title"], strict=True)))
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ class Interactions:
     """Any CSV, TSV, Parquet, RecBole `.inter` or `user item` text file.
 
     `time_col=None` means that file order is time order. A file without a header takes `columns`, the names in order.
-    `titles_path` is a table with the columns `item_col` and `title_col`.
+    `titles_path` is a table with the columns `item_col` and `title_col`; an item without a title there has none.
     """
 
     path: str
@@ -105,18 +112,31 @@ class Interactions:
     min_item_ratings: int = 5
     min_user_items: int = 3
 
+    def __post_init__(self) -> None:
+        _check_least(self)
+        if self.path is None:
+            raise OptionError("path must name a file of ratings")
+        if self.columns is not None:
+            if isinstance(self.columns, str) or not self.columns:
+                raise OptionError(f"columns must be a list of names such as [user_id,item_id], not {self.columns!r}")
+            tables.distinct(self.columns, "columns")
+
     def read(self) -> Ratings:
         """Return the ratings of the file, in file order."""
-        table = tables.read_table(Path(self.path), sep=self.sep, columns=self.columns, encoding=self.encoding)
-        frame = _checked(table, _Columns(self.user_col, self.item_col, self.time_col))
-        return Ratings(frame, self._titles(), self.path)
+        table = tables.read_table(Path(str(self.path)), sep=self.sep, columns=self.columns, encoding=self.encoding)
+        return _ratings(table, self._titles(), self.user_col, self.item_col, self.time_col)
 
     def _titles(self) -> dict[str, str]:
         if self.titles_path is None:
             return {}
-        table = tables.read_table(Path(self.titles_path), encoding=self.encoding)
+        table = tables.read_table(Path(str(self.titles_path)), encoding=self.encoding)
         table.require(self.item_col, self.title_col)
-        return dict(zip(table.text(self.item_col), table.text(self.title_col), strict=True))
+        titles = table.frame[self.title_col]
+        return {
+            item: str(title)
+            for item, title, is_missing in zip(table.text(self.item_col), titles, titles.isna(), strict=True)
+            if not is_missing and str(title).strip()
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,10 +151,14 @@ class Frame:
     min_item_ratings: int = 5
     min_user_items: int = 3
 
+    def __post_init__(self) -> None:
+        _check_least(self)
+
     def read(self) -> Ratings:
         """Return the ratings of the frame, in row order."""
+        titles = {str(item): title for item, title in self.titles.items()}
         table = tables.from_frame(self.frame, "the data frame")
-        return Ratings(_checked(table, _Columns(self.user_col, self.item_col, self.time_col)), self.titles, table.name)
+        return _ratings(table, titles, self.user_col, self.item_col, self.time_col)
 
 
 #: The sources that a checkpoint may name: no other class is ever built from what a file says.
@@ -145,26 +169,30 @@ RECORDED: dict[str, type[MovieLens100K] | type[MovieLens1M] | type[Interactions]
 }
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """Which columns hold what."""
+def _check_least(source: Source) -> None:
+    """Raise `OptionError` unless both limits are whole numbers of 1 or more."""
+    for name in ("min_item_ratings", "min_user_items"):
+        value = getattr(source, name)
+        if not isinstance(value, int) or value < 1:
+            raise OptionError(f"{name} must be a whole number of 1 or more, not {value!r}")
 
-    user: str = "user_id"
-    item: str = "item_id"
-    time: str | None = "timestamp"
 
-
-def _checked(table: tables.Table, columns: _Columns) -> pd.DataFrame:
-    """Return the columns user, item, time and line of a table; `DataError` names the first bad cell."""
-    table.require(columns.user, columns.item, *([columns.time] if columns.time else []))
-    if table.frame.empty:
+def _ratings(
+    table: tables.Table,
+    titles: Mapping[str, str],
+    user_col: str = "user_id",
+    item_col: str = "item_id",
+    time_col: str | None = "timestamp",
+) -> Ratings:
+    """Return the ratings of a table; `DataError` names the first bad cell."""
+    table.require(user_col, item_col, *([] if time_col is None else [time_col]))
+    n_rows = len(table.frame)
+    if not n_rows:
         raise DataError(f"{table.name} holds no rows; at least one rating is needed")
-    time = table.times(columns.time) if columns.time else range(len(table.frame))
-    return pd.DataFrame(
-        {
-            "user": table.text(columns.user),
-            "item": table.text(columns.item),
-            "time": time,
-            "line": table.lines(),
-        }
-    )
+    columns = {
+        "user": table.text(user_col),
+        "item": table.text(item_col),
+        "time": np.arange(n_rows) if time_col is None else table.times(time_col),
+        "line": np.zeros(n_rows, dtype=np.int64) if table.lines is None else table.lines,
+    }
+    return Ratings(pd.DataFrame(columns), titles, table.name, user_col)

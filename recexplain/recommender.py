@@ -1,10 +1,11 @@
-"""What an explainer may ask of a recommender, and ours: a network behind that protocol."""
+"""What an explainer may ask of a recommender, and what it recommends."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from recexplain.errors import UnknownIdError
 from recexplain.vocabulary import Vocabulary
 
 
@@ -13,7 +14,8 @@ class Recommender(Protocol):
     """Scores the catalogue after a history.
 
     Items are numbers 1..n_items; a history is an array of them, oldest first; a 0 inside a history keeps its place
-    and is not attended.
+    and is not attended. What a history scores may not depend on the others in the batch (but for rounding, see
+    `recexplain.counterfactual.CLOSE`).
     """
 
     @property
@@ -37,7 +39,10 @@ class Recommender(Protocol):
         ...
 
     def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the score of every item after each history, (batch, n_items + 1) float32; column 0 is -inf."""
+        """Return the score of every item after each history, (batch, n_items + 1) float32; column 0 is -inf.
+
+        An item that scores -inf is never recommended. No history at all, or one of zeros only, is allowed too.
+        """
         ...
 
 
@@ -46,14 +51,17 @@ class AttentiveRecommender(Recommender, Protocol):
     """A recommender whose attention can be seen."""
 
     def attention(self, history: np.ndarray, target: int) -> np.ndarray:
-        """Return the attention, (layers, heads, m + 1, m + 1), of the newest m items and the target, the last row."""
+        """Return the attention, (layers, heads, m + 1, m + 1), of the target, last, and the newest m items before it.
+
+        m is how many fit beside the target: all that the model sees, or for some models one less.
+        """
         ...
 
 
 def top_items(scores: np.ndarray, seen: Sequence[int] | np.ndarray, k: int) -> np.ndarray:
     """Return the k best items of scores, (n_items + 1,), best first, none of them seen; equal scores: smaller first.
 
-    Fewer than k where fewer are left.
+    Fewer than k where fewer are left; never one whose score is -inf.
 
     >>> top_items(np.array([-np.inf, 3.0, 1.0, 3.0, 2.0], dtype=np.float32), [4], 2)
     array([1, 3])
@@ -68,3 +76,18 @@ def top_items(scores: np.ndarray, seen: Sequence[int] | np.ndarray, k: int) -> n
     bound = np.partition(open_scores, len(open_scores) - k)[len(open_scores) - k]
     best = np.flatnonzero(open_scores >= bound)  # ascending: a stable sort keeps the smaller number first
     return best[np.argsort(-open_scores[best], kind="stable")][:k]
+
+
+def number_of(recommender: Recommender, item: object) -> int:
+    """Return the number of the user's own item id; without a vocabulary the ids are the numbers."""
+    if recommender.vocabulary is not None:
+        return recommender.vocabulary.number_of(item)
+    number = int(text) if (text := str(item)).isdecimal() else 0
+    if not 1 <= number <= recommender.n_items or str(number) != text:
+        raise UnknownIdError(f"item {text!r} is not one of the numbers 1 to {recommender.n_items}")
+    return number
+
+
+def id_of(recommender: Recommender, number: int) -> str:
+    """Return the user's own id of an item number."""
+    return str(number) if recommender.vocabulary is None else recommender.vocabulary.id_of(number)

@@ -1,8 +1,10 @@
 """Explanations in files: Parquet with a fixed schema, JSON lines with the same names."""
 
 import io
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,14 +65,15 @@ def read_explanations(path: str | Path) -> list[Explanation]:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"there is no file {path}")
-    if path.suffix == ".parquet":
-        try:
-            rows = pq.read_table(path).to_pylist()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(f"{path} is no readable Parquet file: {str(error).splitlines()[0]}") from None
-        return [Explanation.from_dict(row) for row in rows]
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [Explanation.from_json(line) for line in lines]
-    except ValueError as error:
-        raise DataError(f"{path} holds no explanations: {error}") from None
+        return [Explanation.from_dict(row) for row in _rows(path)]
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise DataError(f"{path} holds no explanations of ours: {str(error).splitlines()[0]}") from None
+
+
+def _rows(path: Path) -> list[Any]:
+    if path.suffix == ".parquet":
+        rows: list[Any] = pq.read_table(path).to_pylist()
+        return rows
+    lines = path.read_text(encoding="utf-8").split("\n")  # an id may hold what `splitlines` takes for a line's end
+    return [json.loads(line) for line in lines if line]

@@ -34,6 +34,7 @@ def smallest_first(levels: Iterable[Sequence[Candidate]], removable: Sequence[in
     A level is finished even after a success, so that cost and certificate do not depend on the batch size.
     """
     tested: set[Candidate] = set()
+    most = len(removable) - 1  # a removal never empties a history
     for level in levels:
         answers = yield level
         tested.update(level[: len(answers)])
@@ -41,8 +42,8 @@ def smallest_first(levels: Iterable[Sequence[Candidate]], removable: Sequence[in
         if found is not None:
             return certify(found, tested, removable)
         if len(answers) < len(level):
-            return Result(None, "budget", _proven_size(tested, removable, len(level[0]) - 1))
-    return Result(None, "none_up_to", _proven_size(tested, removable, len(removable) - 1))
+            return Result(None, "budget", _proven_size(tested, removable, most))
+    return Result(None, "none_up_to", _proven_size(tested, removable, most))
 
 
 def certify(found: Candidate, tested: set[Candidate], removable: Sequence[int]) -> Result:
@@ -67,10 +68,10 @@ def null_sets(size: int, removable: Sequence[int], rng: np.random.Generator) -> 
     return list(chosen)
 
 
-def merged_levels(graphs: Sequence[Iterator[Sequence[LegalSet]]], n_unseen: int) -> Iterator[list[Candidate]]:
+def merged_levels(graphs: Sequence[Iterator[Sequence[LegalSet]]], first: int) -> Iterator[list[Candidate]]:
     """Yield the legal sets of several graphs as candidates, size by size: nearest first, then by graph.
 
-    A set that several graphs give counts once, where it comes first. Node i is position `n_unseen + i`.
+    A set that several graphs give counts once, where it comes first. Node i is position `first + i`.
     """
     for level in zip_longest(*graphs, fillvalue=()):
         ranked = sorted(
@@ -78,7 +79,7 @@ def merged_levels(graphs: Sequence[Iterator[Sequence[LegalSet]]], n_unseen: int)
             for graph, sets in enumerate(level)
             for place, legal in enumerate(sets)
         )
-        yield list(dict.fromkeys(tuple(node + n_unseen for node in nodes) for *_, nodes in ranked))
+        yield list(dict.fromkeys(tuple(node + first for node in nodes) for *_, nodes in ranked))
 
 
 def _proven_size(tested: set[Candidate], removable: Sequence[int], most: int) -> int:

@@ -57,7 +57,7 @@ class Histories(Sequence[np.ndarray]):
 
     def at_least(self, length: int) -> "Histories":
         """Return only the users with that many items or more."""
-        rows = [row for row in range(len(self)) if self.lengths[row] >= length]
+        rows = np.flatnonzero(self.lengths >= length)
         return Histories.of([self.users[row] for row in rows], [self[row] for row in rows])
 
     def without_last(self, count: int) -> "Histories":
@@ -110,26 +110,27 @@ def build_dataset(ratings: Ratings, *, min_item_ratings: int = 5, min_user_items
     if min_item_ratings < 1 or min_user_items < 1:
         raise OptionError("min_item_ratings and min_user_items must be 1 or more")
     frame = ratings.frame
-    kept = frame[frame.groupby("item")["item"].transform("size") >= min_item_ratings]
-    if kept.empty:
+    users, user_names = pd.factorize(frame["user"])
+    items, item_names = pd.factorize(frame["item"])
+    kept = np.bincount(items)[items] >= min_item_ratings
+    if not kept.any():
         raise DataError(
             f"{ratings.name}: no item has {min_item_ratings} ratings or more; "
             "allow rarer ones with data.min_item_ratings=1"
         )
-    _check_lengths(ratings, kept, min_user_items)
-    users, user_names = pd.factorize(frame["user"])
-    rows = users[frame.index.get_indexer(kept.index)]
-    items, ids = pd.factorize(kept["item"])
-    order = np.lexsort((kept["time"].to_numpy(), rows))  # stable: equal times keep the file's order
-    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(user_names)))]).astype(np.int64)
-    present = np.diff(starts) > 0  # only a user without any item left is missing
+    lengths = np.bincount(users[kept], minlength=len(user_names))
+    if min_user_items > 1:
+        _check_lengths(ratings, lengths, min_user_items)
+    numbers, present = pd.factorize(items[kept])
+    order = np.lexsort((frame["time"].to_numpy()[kept], users[kept]))  # stable: equal times keep the file's order
+    has_items = lengths > 0  # a user without any item left is no user
     histories = Histories(
-        tuple(str(name) for name in user_names[present]),
-        (items[order] + 1).astype(np.int32),
-        np.concatenate([[0], starts[1:][present]]),
+        tuple(map(str, user_names[has_items])),
+        (numbers[order] + 1).astype(np.int32),
+        np.concatenate([[0], np.cumsum(lengths[has_items])]).astype(np.int64),
     )
-    known = {item: title for item, title in ratings.titles.items() if item in set(ids)}
-    return Dataset(histories, Vocabulary(tuple(map(str, ids)), known))
+    ids = tuple(map(str, item_names[present]))
+    return Dataset(histories, Vocabulary(ids, {item: ratings.titles[item] for item in ids if item in ratings.titles}))
 
 
 def leave_one_out(histories: Histories) -> Split:
@@ -141,18 +142,16 @@ def leave_one_out(histories: Histories) -> Split:
     return Split(train, ranked.without_last(1), ranked)
 
 
-def _check_lengths(ratings: Ratings, kept: pd.DataFrame, least: int) -> None:
-    """Raise `DataError` for the first user with too few items left."""
-    if least == 1:
+def _check_lengths(ratings: Ratings, lengths: np.ndarray, least: int) -> None:
+    """Raise `DataError` for the first user with too few items left; `lengths` in the order of first appearance."""
+    short = np.flatnonzero(lengths < least)
+    if not len(short):
         return
-    counts = kept["user"].value_counts().reindex(ratings.frame["user"].unique(), fill_value=0)
-    short = counts[counts < least]
-    if short.empty:
-        return
-    user = short.index[0]
+    user = ratings.frame["user"].unique()[short[0]]
     line = int(ratings.frame.loc[ratings.frame["user"] == user, "line"].iloc[0])
-    where = f"{ratings.name}, line {line}, column user" if line else ratings.name
+    where = f"{ratings.name}, line {line}" if line else ratings.name
     raise DataError(
-        f"{where}: user {user!r} has {counts[user]} items left after rare items were dropped, {least} are needed "
-        f"({len(short)} such users); with data.min_user_items=1 they are trained on but not ranked"
+        f"{where}, column {ratings.user_col!r}: user {user!r} has {lengths[short[0]]} items left after rare items were "
+        f"dropped, {least} are needed ({len(short)} such users); "
+        "with data.min_user_items=1 they are trained on but not ranked"
     )

@@ -22,10 +22,12 @@ class MaskedWindows(IterableDataset[tuple[Tensor, Tensor]]):
         *,
         length: int,
         recipe: Recipe,
+        epoch: int,
         rng: np.random.Generator,
     ) -> None:
         self.histories = [history for history in histories if len(history)]
         self.length, self.recipe, self.rng = length, recipe, rng
+        self.last_share = recipe.last_share_at(epoch)
         wanted: list[int] = [
             max(1, round(recipe.windows * len(h) / length)) if len(h) > length else 1 for h in self.histories
         ]
@@ -35,7 +37,7 @@ class MaskedWindows(IterableDataset[tuple[Tensor, Tensor]]):
         return math.ceil(len(self.rows) / self.recipe.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        last_only = self.rng.random(len(self.rows)) < self.recipe.last_share
+        last_only = self.rng.random(len(self.rows)) < self.last_share
         windows = [self._window(self.histories[row], last) for row, last in zip(self.rows, last_only, strict=True)]
         jitter = self.rng.random(len(windows))  # equal lengths in another order every epoch
         order = np.lexsort((jitter, np.array([len(window) for window in windows])))
@@ -99,4 +101,4 @@ class HistoryData(L.LightningDataModule):
 
     def _windows(self, epoch: int) -> MaskedWindows:
         rng = np.random.default_rng((self.seed, epoch))
-        return MaskedWindows(self.split.train, length=self.length, recipe=self.recipe, rng=rng)
+        return MaskedWindows(self.split.train, length=self.length, recipe=self.recipe, epoch=epoch, rng=rng)

@@ -35,9 +35,9 @@ class MaskedItemModule(L.LightningModule):
         self.weight_decay, self.seed = weight_decay, seed
         self._ranks: list[np.ndarray] = []
 
-    def on_train_epoch_start(self) -> None:
-        """Seed dropout by epoch, so that a resumed run continues as an uninterrupted one would."""
-        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Seed dropout by step, so that a resumed run continues as an uninterrupted one would."""
+        torch.manual_seed(self.seed * 1_000_000_007 + self.global_step)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """Return the mean cross-entropy of the masked items against the whole catalogue."""

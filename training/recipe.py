@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from recexplain.counterfactual import is_whole
 from recexplain.errors import OptionError
 
 
@@ -9,9 +10,9 @@ from recexplain.errors import OptionError
 class Recipe:
     """The choices of one training run.
 
-    Inference masks only the place behind the newest item; `last_share` of the windows trains exactly that. Of a history
-    longer than the window an epoch takes `windows` windows for each full window that it holds: the newest one half the
-    time, else one from anywhere.
+    Inference masks only the place behind the newest item; `last_share` of the windows trains exactly that, on windows
+    that end anywhere in the history. Of a history longer than the window an epoch takes `windows` windows for each full
+    window that it holds.
     """
 
     epochs: int = 60
@@ -20,7 +21,8 @@ class Recipe:
     warmup_steps: int = 200
     weight_decay: float = 0.0
     mask_ratio: float = 0.3  # share of items masked in an ordinary window
-    last_share: float = 0.15  # share of windows in which only the last item is masked
+    first_last_share: float = 0.1  # share of windows in which only the last item is masked, in the first epoch
+    last_share: float = 0.9  # and in the last one; in between it grows evenly
     windows: float = 1.0
     validate_every: int = 5  # epochs
     validation_users: int | None = 2000  # a fixed sample of them; None: all
@@ -28,8 +30,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "validate_every", "patience"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"recipe.{name} must be 1 or more, not {getattr(self, name)}")
+            if not is_whole(getattr(self, name), 1):
+                raise OptionError(f"recipe.{name} must be a whole number of 1 or more, not {getattr(self, name)!r}")
         for name in ("lr", "windows"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"recipe.{name} must be above 0, not {getattr(self, name)}")
@@ -38,9 +40,15 @@ class Recipe:
                 raise OptionError(f"recipe.{name} must be 0 or more, not {getattr(self, name)}")
         if not 0 < self.mask_ratio < 1:
             raise OptionError(f"recipe.mask_ratio must be between 0 and 1, not {self.mask_ratio}")
-        if not 0 <= self.last_share <= 1:
-            raise OptionError(f"recipe.last_share must be from 0 to 1, not {self.last_share}")
-        if self.validation_users is not None and self.validation_users < 1:
+        for name in ("first_last_share", "last_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise OptionError(f"recipe.{name} must be from 0 to 1, not {getattr(self, name)}")
+        if self.validation_users is not None and not is_whole(self.validation_users, 1):
             raise OptionError(
-                f"recipe.validation_users must be 1 or more, or null for all, not {self.validation_users}"
+                f"recipe.validation_users must be a whole number of 1 or more, or null for all, not {self.validation_users!r}"
             )
+
+    def last_share_at(self, epoch: int) -> float:
+        """Return the share of windows with only the last item masked, in an epoch, from 0."""
+        done = epoch / max(1, self.epochs - 1)
+        return self.first_last_share + (self.last_share - self.first_last_share) * done

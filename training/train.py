@@ -13,12 +13,14 @@ import lightning as L  # noqa: N812  its usual name
 import numpy as np
 import torch
 from hydra.utils import get_class, instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig
 from rich.console import Console
 
 from recexplain.checkpoint import MODELS, Checkpoint, build_model, read_checkpoint, save_checkpoint
+from recexplain.counterfactual import is_whole
 from recexplain.errors import OptionError
 from recexplain.evaluation.config import plain, record, source_of
 from recexplain.evaluation.files import open_folder, write_text
@@ -36,12 +38,13 @@ from recexplain.training.recipe import Recipe
 
 def train(config: DictConfig, out: Path) -> None:
     """Train, or go on with a stopped run of the same options in `out`; a finished one is only shown again."""
-    source, recipe, model = source_of(config.data), instantiate(config.recipe), _model(config)
+    source, recipe, model = source_of(config.data), _recipe(config), _model(config)
     build_model({**model, "n_items": 1})  # wrong options stop here, before anything is read or written
+    _check_trainer(config)
     dataset = load_dataset(source)
     split = leave_one_out(_limited(dataset.histories, config.limit))
     options = plain(config)
-    open_folder(out, options)
+    open_folder(out, "train", {**options, "data_hash": dataset.data_hash})
     path, console = out / "checkpoint.ckpt", Console()
     if path.exists():
         console.print(f"{path} is finished already")
@@ -86,9 +89,10 @@ def _fit(config: DictConfig, recipe: Recipe, model: Mapping[str, Any], split: Sp
     trainer = _trainer(config, recipe, best, out)
     last = out / "training" / "last.ckpt"
     began, cpu_began = time.perf_counter(), time.process_time()
-    trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    except SystemExit:  # Lightning's answer to Ctrl-C, after it has shut down
+        raise KeyboardInterrupt from None
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     weights = {name.removeprefix("model."): tensor for name, tensor in state["state_dict"].items()}
     return _Fitted(
@@ -103,16 +107,16 @@ def _fit(config: DictConfig, recipe: Recipe, model: Mapping[str, Any], split: Sp
 
 def _trainer(config: DictConfig, recipe: Recipe, best: ModelCheckpoint, out: Path) -> L.Trainer:
     _quiet()
-    last = ModelCheckpoint(out / "training", "last", every_n_epochs=1, enable_version_counter=False)
+    last = ModelCheckpoint(out / "training", "last", save_on_train_epoch_end=True, enable_version_counter=False)
     stopping = EarlyStopping("val_ndcg10", mode="max", patience=recipe.patience)
     return L.Trainer(
         **plain(config)["trainer"],
         max_epochs=recipe.epochs,
-        check_val_every_n_epoch=recipe.validate_every,
+        check_val_every_n_epoch=min(recipe.validate_every, recipe.epochs),  # a run without a validation keeps nothing
         reload_dataloaders_every_n_epochs=1,  # every epoch draws its own windows
         callbacks=[best, last, stopping, RunProgress()],
         logger=CSVLogger(out, name="training", version=""),
-        log_every_n_steps=10,
+        log_every_n_steps=1,
         enable_model_summary=False,
         enable_progress_bar=False,  # ours spans the whole run
         num_sanity_val_steps=0,
@@ -160,6 +164,25 @@ def _figures(ranks: np.ndarray) -> dict[str, float]:
     return {"ndcg10": ndcg_at(ranks, 10), "hr10": hit_rate_at(ranks, 10), "mrr": mean_reciprocal_rank(ranks)}
 
 
+def _recipe(config: DictConfig) -> Recipe:
+    """Return the configured recipe; the seed is checked with it."""
+    if not is_whole(config.seed, 0):
+        raise OptionError(f"seed must be a whole number of 0 or more, not {config.seed!r}")
+    recipe = instantiate(config.recipe)
+    if not isinstance(recipe, Recipe):
+        raise OptionError(f"recipe must be a Recipe, not {type(recipe).__name__}")
+    return recipe
+
+
+def _check_trainer(config: DictConfig) -> None:
+    """Raise `OptionError` where Lightning refuses the options of `trainer`."""
+    _quiet()
+    try:
+        L.Trainer(**plain(config)["trainer"], logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise OptionError(f"trainer cannot be built from these options: {error}") from None
+
+
 def _model(config: DictConfig) -> dict[str, Any]:
     """Return name and arguments of the configured model, as a checkpoint holds them."""
     arguments = plain(config)["model"]
@@ -173,6 +196,6 @@ def _limited(histories: Histories, limit: int | None) -> Histories:
     """Return the first `limit` users only."""
     if limit is None:
         return histories
-    if limit < 1:
-        raise OptionError(f"limit must be 1 or more, or null for everyone, not {limit}")
+    if not is_whole(limit, 1):
+        raise OptionError(f"limit must be a whole number of 1 or more, or null for everyone, not {limit!r}")
     return Histories(histories.users[:limit], histories.items, histories.starts[: limit + 1])

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import islice
@@ -12,9 +12,9 @@ import networkx as nx
 import numpy as np
 
 from recexplain.counterfactual import Candidate, Options, Question, ask, checked_scores, verdicts
-from recexplain.errors import RecExplainError, UnknownIdError
+from recexplain.errors import OptionError, RecExplainError
 from recexplain.explanation import Explanation
-from recexplain.recommender import Recommender, top_items
+from recexplain.recommender import Recommender, id_of, number_of, top_items
 from recexplain.search import Result, Search, null_sets
 
 PEOPLE = 16  # whose candidates are packed into one batch
@@ -61,11 +61,11 @@ class Person:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds that one person's explanation took."""
+    """Seconds that one person's explanation took; 0 for a person who cannot be explained."""
 
-    graph_s: float  # attention and causal graphs
+    graph_s: float  # the recommendations, attention and causal graphs
     search_s: float  # candidates and their verification; of a shared batch the person's share
-    total_s: float
+    total_s: float  # both, and then the list afterwards and the null rate
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +91,8 @@ class _Running:
     evaluations: int = 0
     asked: Sequence[Candidate] = ()  # the level that the search waits for
     answers: list[bool] = field(default_factory=list)  # so far, of `asked`
-    result: Result | None = None
-    null_rate: float | None = None
+    result: Result | None = None  # what the search came to,
+    error: RecExplainError | None = None  # or why it could not go on
 
 
 def explain_case(recommender: Recommender, person: Person, explainer: Explainer, options: Options) -> Case:
@@ -108,21 +108,27 @@ def explain_cases(
     """Yield one case a person, in input order; a person who cannot be explained gets the status `error`."""
     waiting = iter(people)
     while packed := list(islice(waiting, PEOPLE)):
-        cases: list[Case | _Running] = []
+        begun: list[_Running | RecExplainError] = []
         for person in packed:
             try:
-                cases.append(_started(recommender, person, explainer, options))
+                begun.append(_started(recommender, person, explainer, options))
             except RecExplainError as error:
-                cases.append(_failed(recommender, person, explainer, options, error))
-        _run(recommender, [one for one in cases if isinstance(one, _Running)], options)
-        for one in cases:
-            yield one if isinstance(one, Case) else _finished(recommender, one, explainer)
+                begun.append(error)
+        _run(recommender, [one for one in begun if isinstance(one, _Running)], options)
+        for person, one in zip(packed, begun, strict=True):
+            try:
+                case = _finished(recommender, one, explainer)
+            except RecExplainError as error:
+                case = _failed(recommender, person, explainer, options, error)
+            yield case
 
 
 def _started(recommender: Recommender, person: Person, explainer: Explainer, options: Options) -> _Running:
     """Return a person's search, at its first level."""
     began = time.perf_counter()
-    question = ask(recommender, _numbers(recommender, person.history), options, _target(recommender, person))
+    history = np.array([number_of(recommender, item) for item in person.history], dtype=np.int64)
+    target = None if person.target is None else number_of(recommender, person.target)
+    question = ask(recommender, history, options, target)
     graphs = explainer.graphs(recommender, question)
     running = _Running(person, question, graphs, explainer.search(question, graphs), time.perf_counter() - began)
     _advance(running, first=True)
@@ -131,38 +137,47 @@ def _started(recommender: Recommender, person: Person, explainer: Explainer, opt
 
 def _run(recommender: Recommender, running: Sequence[_Running], options: Options) -> None:
     """Drive the searches to their ends, in batches that all of them share."""
-    while active := [one for one in running if one.result is None]:
+    while active := [one for one in running if one.result is None and one.error is None]:
         share = max(1, ROWS // len(active))
-        batch = [(one, _affordable(one, options)[:share]) for one in active]
-        for one, answers in zip(active, _verified(recommender, batch), strict=True):
-            one.answers += answers
-            one.evaluations += len(answers)
+        _verify(recommender, [(one, _next_asked(one, min(share, _affordable(one, options)))) for one in active])
         for one in active:
-            if len(one.answers) == len(one.asked) or not _affordable(one, options):
+            if not _affordable(one, options):
                 _advance(one)
-    for one in running:
-        if one.result is not None and one.result.candidate is not None:
-            one.null_rate = _null_rate(recommender, one)
 
 
-def _verified(recommender: Recommender, batch: Sequence[tuple[_Running, Sequence[Candidate]]]) -> list[list[bool]]:
-    """Return the verdicts of several people's candidates, and book the time by their shares."""
+def _verify(recommender: Recommender, batch: Sequence[tuple[_Running, Sequence[Candidate]]]) -> None:
+    """Note the verdicts of several people's candidates, and book the time by their shares.
+
+    Scores that cannot be used end the search of the person whose they are, not of the others.
+    """
     began = time.perf_counter()
-    asked = [(one.question, candidate) for one, candidates in batch for candidate in candidates]
-    flat = iter(verdicts(recommender, asked))
-    answers = [list(islice(flat, len(candidates))) for _, candidates in batch]
-    each = (time.perf_counter() - began) / max(1, len(asked))
-    for one, candidates in batch:
-        one.search_s += each * len(candidates)
-    return answers
+    try:
+        flat = iter(verdicts(recommender, [(one.question, candidate) for one, part in batch for candidate in part]))
+    except RecExplainError as error:
+        if len(batch) == 1:
+            batch[0][0].error = error
+        else:
+            for alone in batch:
+                _verify(recommender, [alone])
+        return
+    each = (time.perf_counter() - began) / max(1, sum(len(part) for _, part in batch))
+    for one, part in batch:
+        one.answers += islice(flat, len(part))
+        one.evaluations += len(part)
+        one.search_s += each * len(part)
 
 
-def _affordable(one: _Running, options: Options) -> Sequence[Candidate]:
-    """Return what is left of the level, as far as the budget goes."""
+def _affordable(one: _Running, options: Options) -> int:
+    """Return how many more candidates of the level may be tested: 0 at its end, and where the budget is spent."""
     if options.max_seconds is not None and one.graph_s + one.search_s >= options.max_seconds:
-        return ()
-    left = one.asked[len(one.answers) :]
-    return left if options.max_evaluations is None else left[: max(0, options.max_evaluations - one.evaluations)]
+        return 0
+    left = len(one.asked) - len(one.answers)
+    return left if options.max_evaluations is None else min(left, options.max_evaluations - one.evaluations)
+
+
+def _next_asked(one: _Running, n: int) -> Sequence[Candidate]:
+    """Return the next n candidates of the level."""
+    return one.asked[len(one.answers) : len(one.answers) + n]
 
 
 def _advance(one: _Running, *, first: bool = False) -> None:
@@ -173,14 +188,14 @@ def _advance(one: _Running, *, first: bool = False) -> None:
         one.answers = []
     except StopIteration as stopped:
         one.result = stopped.value
+    except RecExplainError as error:
+        one.error = error
     one.search_s += time.perf_counter() - began
 
 
-def _null_rate(recommender: Recommender, one: _Running) -> float:
-    """Return the share of random sets of the same size that change the answer too; apart from the budget."""
-    assert one.result is not None
-    assert one.result.candidate is not None
-    sets = null_sets(len(one.result.candidate), one.question.removable, _rng(one))
+def _null_rate(recommender: Recommender, one: _Running, size: int) -> float:
+    """Return the share of random sets of a size that change the answer too; apart from the budget."""
+    sets = null_sets(size, one.question.removable, _rng(one))
     answers = [
         changes
         for start in range(0, len(sets), ROWS)
@@ -195,33 +210,51 @@ def _rng(one: _Running) -> np.random.Generator:
     return np.random.default_rng([one.question.options.seed, int.from_bytes(digest[:8], "big")])
 
 
-def _finished(recommender: Recommender, one: _Running, explainer: Explainer) -> Case:
-    """Return the case of a search that has ended; the list afterwards is scored on its own."""
+def _finished(recommender: Recommender, one: _Running | RecExplainError, explainer: Explainer) -> Case:
+    """Return the case of a search that has ended; the error of one that could not is raised."""
+    if isinstance(one, RecExplainError):
+        raise one
+    if one.error is not None:
+        raise one.error
     assert one.result is not None
+    began = time.perf_counter()
     question, candidate = one.question, one.result.candidate or ()
-    after: tuple[int, ...] = ()
-    if candidate:
-        scores = checked_scores(recommender, [question.without(candidate)])[0]
-        after = tuple(int(item) for item in top_items(scores, question.history, question.options.k))
-    id_of = _ids(recommender)
+    after = _after(recommender, question, candidate) if candidate else ()
+    null_rate = _null_rate(recommender, one, len(candidate)) if candidate else None
+    replacement = id_of(recommender, after[0]) if after else None
     explanation = Explanation(
         **_header(recommender, one.person, explainer, question.options),
         n_unseen=question.n_unseen,
-        target=id_of(question.target),
+        target=id_of(recommender, question.target),
         target_rank=question.before.index(question.target) + 1,
         status=one.result.status,
         positions=candidate,
-        items=tuple(id_of(int(question.history[position])) for position in candidate),
-        replacement=id_of(after[0]) if after else None,
-        before=tuple(map(id_of, question.before)),
-        after=tuple(map(id_of, after)),
+        items=_ids(recommender, question.history[list(candidate)]),
+        replacement=replacement,
+        before=_ids(recommender, question.before),
+        after=_ids(recommender, after),
         proven_size=one.result.proven_size,
         evaluations=one.evaluations,
-        null_rate=one.null_rate,
+        null_rate=null_rate,
     )
-    timing = Timing(one.graph_s, one.search_s, one.graph_s + one.search_s)
     head = explainer.head_of(candidate, question, one.graphs) if candidate else 0
+    timing = Timing(one.graph_s, one.search_s, one.graph_s + one.search_s + time.perf_counter() - began)
     return Case(explanation, timing, one.graphs, head)
+
+
+def _after(recommender: Recommender, question: Question, candidate: Candidate) -> tuple[int, ...]:
+    """Return the top k without a found candidate, scored on its own; an error where it does not confirm the answer."""
+    scores = checked_scores(recommender, [question.without(candidate)])[0]
+    after = tuple(int(item) for item in top_items(scores, question.history, question.options.k))
+    if not question.is_changed(after):
+        raise OptionError(
+            "the recommender scores the same history differently from call to call, so nothing is certain"
+        )
+    return after
+
+
+def _ids(recommender: Recommender, numbers: Iterable[int]) -> tuple[str, ...]:
+    return tuple(id_of(recommender, int(number)) for number in numbers)
 
 
 def _failed(
@@ -238,7 +271,7 @@ def _header(recommender: Recommender, person: Person, explainer: Explainer, opti
     """Return the fields that do not depend on what was found."""
     known = recommender if isinstance(recommender, Identified) else None
     return {
-        "user": person.user,
+        "user": None if person.user is None else str(person.user),
         "history": tuple(map(str, person.history)),
         "k": options.k,
         "change": options.change,
@@ -249,25 +282,3 @@ def _header(recommender: Recommender, person: Person, explainer: Explainer, opti
         "data_hash": known.data_hash if known else "",
         "version": version("recexplain"),
     }
-
-
-def _numbers(recommender: Recommender, history: Sequence[object]) -> np.ndarray:
-    """Return item numbers of the user's own ids; without a vocabulary the ids are the numbers."""
-    return np.array([_number(recommender, item) for item in history], dtype=np.int64)
-
-
-def _number(recommender: Recommender, item: object) -> int:
-    if recommender.vocabulary is not None:
-        return recommender.vocabulary.number_of(item)
-    text = str(item)
-    if not text.isdecimal() or not 1 <= int(text) <= recommender.n_items:
-        raise UnknownIdError(f"item {text!r} is not one of the numbers 1 to {recommender.n_items}")
-    return int(text)
-
-
-def _target(recommender: Recommender, person: Person) -> int | None:
-    return None if person.target is None else _number(recommender, person.target)
-
-
-def _ids(recommender: Recommender) -> Callable[[int], str]:
-    return str if recommender.vocabulary is None else recommender.vocabulary.id_of

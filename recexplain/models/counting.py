@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from recexplain.errors import OptionError
 from recexplain.vocabulary import Vocabulary
 
 
@@ -18,10 +19,8 @@ class Popularity:
 
     def __init__(self, histories: Sequence[np.ndarray], n_items: int, vocabulary: Vocabulary | None = None) -> None:
         self.n_items, self.max_length, self.vocabulary = n_items, 1, vocabulary
-        counts = np.zeros(n_items + 1, dtype=np.float32)
-        for history in histories:
-            np.add.at(counts, history, 1)
-        self.counts = counts
+        taken = np.concatenate([np.zeros(0, np.int64), *histories])
+        self.counts = np.bincount(taken, minlength=n_items + 1).astype(np.float32)
 
     def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         """Return how often each item was taken, (batch, n_items + 1)."""
@@ -35,9 +34,10 @@ class SequentialRules:
 
     score(b) = sum over the newest `last` items a, j places from the end (from 0), of
     decay^j * sum over s = 1..last of decay^(s - 1) * (how often b stood s places after a);
-    equal sums: the more popular first. `last=1` is the Markov chain of order 1. With `confidence` a rule counts by its
-    share among all rules of a, instead of by its number. After the sequential rules of Ludewig and Jannach 2018
-    (arXiv 1803.09587, section 3.1), which weigh by distance and look at the last item only.
+    equal sums, as far as float32 tells them apart: the more popular first. `last=1` is the Markov chain of order 1.
+    With `confidence` a rule counts by its share among all rules of a, instead of by its number. After the sequential
+    rules of Ludewig and Jannach 2018 (arXiv 1803.09587, section 3.1), which weigh by distance and look at the last item
+    only.
     """
 
     mask_item = None
@@ -52,6 +52,10 @@ class SequentialRules:
         decay: float = 0.8,
         confidence: bool = False,
     ) -> None:
+        if last < 1:
+            raise OptionError(f"last must be 1 or more, not {last}")
+        if not 0 < decay <= 1:
+            raise OptionError(f"decay must be above 0 and at most 1, not {decay}")
         self.n_items, self.max_length, self.vocabulary, self.decay = n_items, last, vocabulary, decay
         rules = sum(decay ** (step - 1) * _pairs(histories, step, n_items) for step in range(1, last + 1))
         smallest = decay ** (2 * last)  # of what one rule can add to a score

@@ -1,11 +1,13 @@
 """A network as a recommender: padding, device and evaluation mode are its own business."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from recexplain.errors import OptionError
 from recexplain.models.bert4rec import BERT4Rec
 from recexplain.vocabulary import Vocabulary
 
@@ -13,7 +15,10 @@ BATCH = 512  # histories in one forward pass; larger ones are slower on CPU
 
 
 class NetworkRecommender:
-    """Our BERT4Rec behind the `Recommender` protocol; a history longer than the window loses its oldest items."""
+    """Our BERT4Rec behind the `Recommender` protocol; a history longer than the window loses its oldest items.
+
+    The model is moved to the device, and stays there. After no item at all it scores what it expects first.
+    """
 
     def __init__(
         self,
@@ -24,9 +29,12 @@ class NetworkRecommender:
         model_hash: str = "",  # of a checkpoint; explanations carry both on
         data_hash: str = "",
     ) -> None:
-        self.model = model.eval().to(device)
-        self.model_hash, self.data_hash = model_hash, data_hash
-        self.vocabulary, self.device = vocabulary, torch.device(device)
+        try:
+            self.device = torch.device(device)
+            self.model = model.to(self.device)
+        except (RuntimeError, AssertionError) as error:  # torch's own words for an unknown or absent device
+            raise OptionError(f"the device {device!r} cannot be used here: {str(error).splitlines()[0]}") from None
+        self.vocabulary, self.model_hash, self.data_hash = vocabulary, model_hash, data_hash
         self.n_items, self.max_length, self.mask_item = model.n_items, model.max_length, model.mask_item
 
     def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
@@ -37,14 +45,14 @@ class NetworkRecommender:
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
             inputs = self._padded([np.append(histories[row], self.mask_item) for row in rows])
-            with torch.inference_mode():
+            with _evaluating(self.model):
                 scores[rows, 1:] = self.model.predict(inputs).float().cpu().numpy()
         return scores
 
     def attention(self, history: np.ndarray, target: int) -> np.ndarray:
         """Return the attention, (layers, heads, m + 1, m + 1) float64, of the newest m items and the target."""
         inputs = self._padded([np.append(history, target)])
-        with torch.inference_mode():
+        with _evaluating(self.model):
             _, weights = self.model.explain(inputs)
         found: np.ndarray = weights[0].double().cpu().numpy()
         return found
@@ -56,3 +64,17 @@ class NetworkRecommender:
         for row, history in zip(items, cut, strict=True):
             row[len(row) - len(history) :] = history
         return torch.from_numpy(items).to(self.device)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout and gradients; the training flags are put back, after an error too."""
+    training = [module for module in model.modules() if module.training]
+    if training:
+        model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module in training:
+            module.training = True

@@ -19,11 +19,11 @@ SHOWN_UNSEEN = 12  # so many unseen items are listed openly, more of them behind
 HIGH_NULL_RATE = 0.2
 
 LABELS = {
-    "optimal": "proven smallest",
+    "optimal": "optimal",
     "irreducible": "irreducible",
     "found": "found",
-    "none_up_to": "none up to a size",
-    "budget": "budget spent",
+    "none_up_to": "none found",
+    "budget": "budget",
     "error": "error",
 }
 MEANINGS = {
@@ -85,11 +85,12 @@ class Summary:
 
 
 def picture_of(explanation: Explanation, graph: nx.DiGraph, title_of: Callable[[str], str]) -> bytes:
-    """Return the PNG of an explanation's graph: nodes are the seen positions and, last, the target."""
-    unseen, title = explanation.n_unseen, _titles(title_of)
-    titles = [title(item) for item in (*explanation.history[unseen:], explanation.target)]
-    removed = [position - unseen for position in explanation.positions if position >= unseen]
-    return graph_png(graph, titles, removed, n_unseen=unseen)
+    """Return the PNG of an explanation's graph: nodes are the newest positions and, last, the target."""
+    title, history = _titles(title_of), explanation.history
+    first = len(history) - (graph.number_of_nodes() - 1)  # a model may see fewer items beside the target than alone
+    titles = [title(item) for item in (*history[first:], explanation.target)]
+    removed = [position - first for position in explanation.positions if position >= first]
+    return graph_png(graph, titles, removed, n_unseen=first)
 
 
 def user_page(

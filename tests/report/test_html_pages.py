@@ -354,7 +354,7 @@ def test_the_summary_of_an_index_shows_its_figures() -> None:
     text = shown(index_page([(FOUND, "a.html"), (FOUND, "b.html"), (NOTHING, "c.html")], title_of, heading="Run"))
     for words in (
         "3 people", "66.7 % explained: 2 of 3", "2.00 items removed", "2.67 on average over everyone",
-        "3,702 edited histories scored, 1,234 a person", "proven smallest 2 (66.7 %)", "none up to a size 1 (33.3 %)",
+        "3,702 edited histories scored, 1,234 a person", "optimal 2 (66.7 %)", "none found 1 (33.3 %)",
     ):  # fmt: skip
         assert words in text
     assert "say little" not in text
@@ -378,7 +378,7 @@ def test_a_row_of_the_table_tells_one_person() -> None:
     found, nothing = rows_of(html)
     target, removed = "Heat (1995)", "<script>alert(1)</script> M*A*S*H (1970)"
     assert found == [
-        "ann & <b>", target, removed, "Brazil (1985)", "proven smallest", "2", "1,234",
+        "ann & <b>", target, removed, "Brazil (1985)", "optimal", "2", "1,234",
     ]  # fmt: skip
     sentence = NOTHING.sentence(title_of).replace("*", "")
     assert nothing == ["person 2", target, sentence, "none up to 2 items", "\N{EN DASH}", "1,234"]

@@ -1,0 +1,36 @@
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from recexplain.evaluation import cli
+
+
+@pytest.fixture(scope="session")
+def ml_1m() -> Path:
+    """The folder of MovieLens-1M: `RECEXPLAIN_ML1M`, or beside the repository; never downloaded by a test."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "ml-1m"
+    folder = Path(os.environ.get("RECEXPLAIN_ML1M", beside))
+    if not (folder / "ratings.dat.gz").exists() and not (folder / "ratings.dat").exists():
+        pytest.skip("no MovieLens-1M; RECEXPLAIN_ML1M names a folder with ratings.dat and movies.dat")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of MovieLens-100K that has learnt next to nothing, for what does not depend on quality."""
+    out = tmp_path_factory.mktemp("trained")
+    small = ["model.dim=16", "model.layers=1", "model.max_length=12", "recipe.epochs=1"]
+    assert cli.main(["train", "limit=60", f"out={out}", *small]) == 0
+    return out / "checkpoint.ckpt"
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks of a few weights compute ten times as fast, where other processes are busy too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -1,0 +1,218 @@
+"""The value: its fields, its files, its sentence."""
+
+import json
+import types
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recexplain import DataError, Explanation
+from recexplain.explanation import SCHEMA_VERSION, STATUSES
+from recexplain.schema import SCHEMA, jsonl_text, parquet_bytes, read_explanations
+
+FOUND = Explanation(
+    user="ann", history=("8", "é\u2028\x85", "a,b", "8"), n_unseen=1, target="9", target_rank=1, k=10, change="top1",
+    removal="delete", explainer="cleann", status="optimal", positions=(1, 3), items=("é\u2028\x85", "8"),
+    replacement="7", before=("9", "7"), after=("7", "'\"\\"), proven_size=1, evaluations=17, null_rate=0.1,
+    tau=0.5, wanted="ω", seed=3, model_hash="m", data_hash="d", version="0.1.0", error="line\nbreak",
+)  # fmt: skip
+NONE = Explanation(None, (), 0, "", 0, 1, "leaves", "pad", "cleann", "error", error="it broke")
+
+#: design.md, section 4: the fields of a row, and their types.
+TEXT, COUNT, SHARE = "str", "int", "float or null"
+DOCUMENTED = {
+    "schema_version": COUNT, "user": "str or null", "history": "list of str", "n_unseen": COUNT, "target": TEXT,
+    "target_rank": COUNT, "k": COUNT, "change": TEXT, "removal": TEXT, "tau": SHARE, "wanted": "str or null",
+    "explainer": TEXT, "status": TEXT, "positions": "list of int", "items": "list of str", "replacement": "str or null",
+    "before": "list of str", "after": "list of str", "proven_size": COUNT, "evaluations": COUNT, "null_rate": SHARE,
+    "seed": COUNT, "model_hash": TEXT, "data_hash": TEXT, "version": TEXT, "error": "str or null",
+}  # fmt: skip
+
+
+def words_of(hint: Any) -> str:
+    """A type annotation in the words of the documentation."""
+    if isinstance(hint, types.UnionType):
+        return f"{words_of(hint.__args__[0])} or null"
+    return f"list of {hint.__args__[0].__name__}" if hasattr(hint, "__args__") else hint.__name__
+
+
+def words_of_arrow(field: pa.Field) -> str:
+    def word(kind: pa.DataType) -> str:
+        if pa.types.is_list(kind):
+            return f"list of {word(kind.value_type)}"
+        return (
+            "str"
+            if pa.types.is_string(kind)
+            else "int"
+            if pa.types.is_integer(kind)
+            else str(kind).rstrip("64").replace("double", "float")
+        )
+
+    return word(field.type) + (" or null" if field.nullable else "")
+
+
+def test_the_fields_are_the_documented_ones() -> None:
+    hints = get_type_hints(Explanation)
+    assert {field.name: words_of(hints[field.name]) for field in fields(Explanation)} == DOCUMENTED
+    assert {field.name: words_of_arrow(field) for field in SCHEMA} == DOCUMENTED
+    assert json.loads(FOUND.to_json()).keys() == DOCUMENTED.keys()
+    assert STATUSES == ("optimal", "irreducible", "found", "none_up_to", "budget", "error")
+
+
+def test_it_is_frozen_and_a_value() -> None:
+    with pytest.raises(FrozenInstanceError):
+        FOUND.k = 3  # type: ignore[misc]
+    assert replace(FOUND) == FOUND
+    assert hash(replace(FOUND)) == hash(FOUND)
+    assert replace(FOUND, positions=(1,)) != FOUND
+
+
+def both(tmp_path: Path, explanations: list[Explanation]) -> list[Path]:
+    (tmp_path / "some.parquet").write_bytes(parquet_bytes(explanations))
+    (tmp_path / "some.jsonl").write_text(jsonl_text(explanations), encoding="utf-8")
+    return [tmp_path / "some.parquet", tmp_path / "some.jsonl"]
+
+
+def test_files_return_the_same_values(tmp_path: Path) -> None:
+    explanations = [replace(one, status=status) for status in STATUSES for one in (FOUND, NONE)]
+    for path in both(tmp_path, explanations):
+        assert read_explanations(path) == explanations
+    for path in both(tmp_path, []):
+        assert read_explanations(path) == []
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.builds(
+        Explanation,
+        **{
+            name: {
+                "str": TEXTS,
+                "int": st.integers(0, 2**31 - 1),
+                "str or null": st.none() | TEXTS,
+                "float or null": st.none() | st.floats(0, 1),
+                "list of str": st.lists(TEXTS, max_size=3).map(tuple),
+                "list of int": st.lists(st.integers(0, 2**31 - 1), max_size=3).map(tuple),
+            }[words]
+            for name, words in DOCUMENTED.items()
+            if name not in ("schema_version", "status")
+        },
+        status=st.sampled_from(STATUSES),
+    )
+)
+def test_any_value_survives_json_and_parquet(explanation: Explanation) -> None:
+    assert Explanation.from_json(explanation.to_json()) == explanation
+    assert "\n" not in explanation.to_json()
+    table = pq.read_table(pa.BufferReader(parquet_bytes([explanation, explanation])))
+    assert [Explanation.from_dict(row) for row in table.to_pylist()] == [explanation, explanation]
+
+
+def test_the_same_explanations_make_the_same_file() -> None:
+    assert parquet_bytes([FOUND, NONE]) == parquet_bytes([FOUND, NONE])
+    assert pq.read_table(pa.BufferReader(parquet_bytes([FOUND]))).schema.equals(SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda row: row.update(schema_version=2), f"schema_version {SCHEMA_VERSION} here, not 2"),
+        (lambda row: row.pop("schema_version"), "schema_version 1 here, not None"),
+        (lambda row: row.pop("null_rate"), "has no field null_rate"),
+        (lambda row: row.update(status="best"), "status must be one of optimal, .*, not 'best'"),
+        (lambda row: row.update(items=None), "the field items of an explanation must be a list, not None"),
+        (lambda row: row.update(positions="12"), "the field positions of an explanation must be a list, not '12'"),
+    ],
+)
+def test_a_row_that_is_not_ours_is_refused(change: Callable[[dict[str, Any]], Any], words: str, tmp_path: Path) -> None:
+    row = FOUND.to_dict()
+    change(row)
+    with pytest.raises(DataError, match=words):
+        Explanation.from_dict(row)
+    (tmp_path / "some.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "some.parquet")
+    for path in (tmp_path / "some.jsonl", tmp_path / "some.parquet"):
+        with pytest.raises(DataError, match=f"some.{path.suffix[1:]} holds no explanations of ours: .*{words}"):
+            read_explanations(path)
+
+
+@pytest.mark.parametrize("content", [b"PAR1 no", b"\xff\xfe", b"[1]\n", b"{", b'"text"'])
+@pytest.mark.parametrize("name", ["some.parquet", "some.jsonl"])
+def test_a_file_that_is_not_ours_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name} holds no explanations of ours"):
+        read_explanations(tmp_path / name)
+    with pytest.raises(DataError, match="there is no file"):
+        read_explanations(tmp_path / "other.parquet")
+
+
+def test_an_unknown_status_is_no_explanation() -> None:
+    with pytest.raises(DataError, match="status must be one of"):
+        replace(FOUND, status="")
+
+
+TITLES = {"1": "Alien", "2": "Brazil", "3": "Duel", "9": "Heat", "7": "Kika"}
+ONE = replace(FOUND, items=("1",), positions=(0,))
+LEAVES = replace(ONE, change="leaves", k=5)
+NOTHING = replace(FOUND, status="none_up_to", items=(), positions=(), after=(), replacement=None)
+
+
+@pytest.mark.parametrize(
+    ("explanation", "sentence"),
+    [
+        (ONE, "Recommended because you watched *Alien*; without it, it would have been *Kika*."),
+        (
+            replace(ONE, items=("1", "2")),
+            "Recommended because you watched *Alien* and *Brazil*; without them it would have been *Kika*.",
+        ),
+        (
+            replace(ONE, items=("1", "2", "3")),
+            "Recommended because you watched *Alien*, *Brazil* and *Duel*; without them it would have been *Kika*.",
+        ),
+        (
+            replace(ONE, items=("1", "2", "1")),
+            "Recommended because you watched *Alien* (2 times) and *Brazil*; without them it would have been *Kika*.",
+        ),
+        (
+            replace(ONE, replacement=None),
+            "Recommended because you watched *Alien*; without it, it would have been nothing.",
+        ),
+        (LEAVES, "*Heat* is in your top 5 because you watched *Alien*; without it, it would not be."),
+        (
+            replace(LEAVES, items=("1", "unknown")),
+            "*Heat* is in your top 5 because you watched *Alien* and *unknown*; without them it would not be.",
+        ),
+        (replace(NOTHING, proven_size=1), "No removal of one item changes the recommendation of *Heat*."),
+        (replace(NOTHING, proven_size=2), "No removal of up to 2 items changes the recommendation of *Heat*."),
+        (replace(NOTHING, proven_size=0), "No removal that was tested changes the recommendation of *Heat*."),
+        (
+            replace(NOTHING, proven_size=0, evaluations=0),
+            "No removal was tested: nothing that you watched is linked to *Heat*.",
+        ),
+        (replace(NOTHING, change="leaves"), "No removal of one item takes *Heat* out of your top 10."),
+        (
+            replace(NOTHING, status="budget"),
+            "No removal was found that changes the recommendation of *Heat* before the budget ran out.",
+        ),
+        (
+            replace(NOTHING, status="budget", evaluations=0, change="leaves"),
+            "No removal was found that takes *Heat* out of your top 10 before the budget ran out.",
+        ),
+        (NONE, "No explanation could be computed: it broke"),
+    ],
+)
+def test_the_sentence(explanation: Explanation, sentence: str) -> None:
+    assert explanation.sentence(lambda item: TITLES.get(item, item)) == sentence
+
+
+def test_without_titles_the_ids_stand_in_the_sentence() -> None:
+    assert ONE.sentence() == "Recommended because you watched *1*; without it, it would have been *7*."

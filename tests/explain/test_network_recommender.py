@@ -1,0 +1,206 @@
+"""BERT4Rec behind the protocol: what is computed, what is left as it was, and what a checkpoint keeps."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import recexplain
+from recexplain import counterfactual as verdict
+from recexplain.checkpoint import Checkpoint, save_checkpoint
+from recexplain.errors import CheckpointError, OptionError
+from recexplain.models.bert4rec import BERT4Rec
+from recexplain.models.network import BATCH, NetworkRecommender
+from recexplain.vocabulary import Vocabulary
+
+MODEL = {"name": "BERT4Rec", "n_items": 11, "max_length": 6, "dim": 8, "layers": 2, "heads": 2, "dropout": 0.3}
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def network() -> BERT4Rec:
+    """Untrained, but with weights of a size that matters."""
+    return loud(BERT4Rec(**{name: value for name, value in MODEL.items() if name != "name"}))
+
+
+def loud(network: BERT4Rec) -> BERT4Rec:
+    draw = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.5 * torch.randn(parameter.shape, generator=draw))
+    return network
+
+
+def by_hand(network: BERT4Rec, items: list[int]) -> Tensor:
+    """The scores after a padded input, by the formulas of the papers, one position and one head at a time."""
+    state = network.state_dict()
+    x = torch.stack([state["item_embedding.weight"][item] for item in items])
+    x = x + torch.stack([state["position_embedding.weight"][len(items) - 1 - place] for place in range(len(items))])
+    x = normed(x, network.input_norm)
+    present = [place for place, item in enumerate(items) if item != 0]
+    for layer in network.layers:
+        attention, dim = layer.attention, x.shape[1] // layer.attention.heads
+        gathered = []
+        for place in range(len(items)):
+            parts = []
+            for head in range(attention.heads):
+                of_head = slice(head * dim, (head + 1) * dim)
+                query = attention.query(x[place])[of_head]
+                logits = torch.stack([query @ attention.key(x[other])[of_head] / dim**0.5 for other in present])
+                shares = torch.exp(logits) / torch.exp(logits).sum()
+                parts.append(sum(s * attention.value(x[o])[of_head] for s, o in zip(shares, present, strict=True)))
+            gathered.append(attention.output(torch.cat(parts)))
+        x = normed(x + torch.stack(gathered), layer.attention_norm)
+        x = normed(x + layer.feed_forward(x), layer.feed_forward_norm)
+    state_of_mask = network.head(x[-1])
+    return state["item_embedding.weight"][1:-1] @ state_of_mask + state["item_bias"]
+
+
+def normed(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / torch.sqrt(centred.pow(2).mean(-1, keepdim=True) + norm.eps) * norm.weight + norm.bias
+
+
+@pytest.mark.parametrize("history", [[3], [3, 1, 4, 1, 5, 9], [3, 0, 4, 0, 0, 9], [0, 2, 0]], ids=str)
+def test_scores_are_those_of_the_formulas_and_what_is_padded_is_not_attended(
+    history: list[int], network: BERT4Rec
+) -> None:
+    scores = NetworkRecommender(network).scores([np.array(history)])[0]
+    assert scores[0] == -np.inf
+    with torch.no_grad():
+        expected = by_hand(network, [*history, network.mask_item]).numpy()
+    np.testing.assert_allclose(scores[1:], expected, rtol=1e-4, atol=1e-4)
+    assert np.ptp(expected) > 1
+
+
+@pytest.mark.parametrize("padding", [0, 3])
+def test_the_open_path_gives_the_states_of_the_fast_one(padding: int, network: BERT4Rec) -> None:
+    network.eval()
+    items = torch.tensor([[0] * padding + [3, 1, 0, 12]])
+    with torch.no_grad():
+        states, weights = network.explain(items)
+        torch.testing.assert_close(states, network(items), **CLOSE)
+        torch.testing.assert_close(network.logits(states[:, -1]), network.predict(items), **CLOSE)
+    torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights.sum(-1)))
+    assert (weights[..., (items == 0)[0]] == 0).all()
+
+
+def test_attention_is_over_the_newest_items_and_the_target(network: BERT4Rec) -> None:
+    recommender = NetworkRecommender(network)
+    history = np.array([9, 8, 7, 6, 5, 4, 3, 2])
+    attention = recommender.attention(history, 11)
+    assert attention.shape == (2, 2, 7, 7)
+    assert attention.dtype == np.float64
+    with torch.no_grad():
+        _, expected = network.eval().explain(torch.tensor([[7, 6, 5, 4, 3, 2, 11]]))
+    np.testing.assert_array_equal(attention, expected[0].double().numpy())
+    assert not np.allclose(attention[:, :, -1], recommender.attention(history, 10)[:, :, -1])
+
+
+def test_flags_and_weights_are_left_as_they_were_after_an_error_too(network: BERT4Rec) -> None:
+    network.train()
+    network.layers[0].eval()  # a mixture, which `model.train()` would not restore
+    flags = [module.training for module in network.modules()]
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    recommender = NetworkRecommender(network)
+    first = recommender.scores([np.array([1, 2])])
+    recommender.attention(np.array([1, 2]), 3)
+    with pytest.raises(IndexError):
+        recommender.scores([np.array([99])])
+    assert [module.training for module in network.modules()] == flags
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
+    np.testing.assert_array_equal(recommender.scores([np.array([1, 2])]), first)  # dropout is off
+
+
+def test_more_histories_than_one_forward_pass_takes(network: BERT4Rec) -> None:
+    draw = np.random.default_rng(0)
+    histories = [draw.integers(1, 12, length) for length in draw.integers(0, 9, BATCH + 70)]
+    recommender = NetworkRecommender(network)
+    alone = np.concatenate([recommender.scores([history]) for history in histories[::10]])
+    np.testing.assert_allclose(recommender.scores(histories)[::10], alone, rtol=0, atol=verdict.CLOSE / 2)
+
+
+def test_an_absent_device_is_refused_in_a_sentence(network: BERT4Rec) -> None:
+    assert NetworkRecommender(network, device="cpu").device == torch.device("cpu")
+    with pytest.raises(OptionError, match="the device 'abacus' cannot be used here"):
+        NetworkRecommender(network, device="abacus")
+
+
+@pytest.fixture
+def checkpoint() -> Checkpoint:
+    network = loud(BERT4Rec(**{name: value for name, value in MODEL.items() if name != "name"}))
+    vocabulary = Vocabulary(tuple(f"film {n}" for n in range(1, 12)), {"film 3": "Amélie (2001)"})
+    return Checkpoint(MODEL, network.state_dict(), vocabulary, {"name": "ML100K"}, "data", {"ndcg": 0.1}, {"seed": 3})
+
+
+def test_a_checkpoint_gives_the_same_scores_and_the_same_hash(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    save_checkpoint(checkpoint, tmp_path / "checkpoint.ckpt")
+    before, after = checkpoint.recommender(), recexplain.load(tmp_path / "checkpoint.ckpt")
+    histories = [np.array([1, 2, 3]), np.array([4])]
+    np.testing.assert_array_equal(before.scores(histories), after.scores(histories))
+    np.testing.assert_array_equal(before.attention(histories[0], 5), after.attention(histories[0], 5))
+    assert after.model_hash == checkpoint.model_hash
+    assert after.data_hash == "data"
+    assert after.vocabulary == checkpoint.vocabulary
+    assert after.vocabulary is not None
+    assert after.vocabulary.title_of("film 3") == "Amélie (2001)"
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.ckpt"]
+
+
+def test_a_checkpoint_holds_tensors_and_plain_values_only(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    save_checkpoint(checkpoint, tmp_path / "checkpoint.ckpt")
+    content = torch.load(tmp_path / "checkpoint.ckpt", weights_only=True)
+
+    def check(value: object) -> None:
+        assert type(value) in (dict, list, str, int, float, bool, type(None), Tensor)
+        for part in (*value, *value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ():
+            check(part)
+
+    check({**content, "weights": dict(content["weights"])})
+
+
+def test_the_hash_is_of_the_weights_and_the_model(checkpoint: Checkpoint) -> None:
+    def hash_of(model: Mapping[str, object], **weights: Tensor) -> str:
+        return Checkpoint(model, {**checkpoint.weights, **weights}, checkpoint.vocabulary, {}, "").model_hash
+
+    bias = checkpoint.weights["item_bias"].clone()
+    assert hash_of(MODEL) == hash_of(dict(reversed(MODEL.items())), item_bias=bias.clone()) == checkpoint.model_hash
+    bias[3] += 1e-3
+    assert hash_of(MODEL, item_bias=bias) != hash_of(MODEL)
+    assert hash_of({**MODEL, "heads": 4}) != hash_of(MODEL)
+
+
+def test_a_broken_or_foreign_checkpoint_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.ckpt"
+    save_checkpoint(checkpoint, path)
+    whole = path.read_bytes()
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        recexplain.load(tmp_path / "none.ckpt")
+    for content in (b"", whole[: len(whole) // 2], b"not a checkpoint"):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match="no checkpoint of ours"):
+            recexplain.load(path)
+    torch.save({"weights": {}}, path)
+    with pytest.raises(CheckpointError, match="is no file of the format"):
+        recexplain.load(path)
+    save_checkpoint(Checkpoint({**MODEL, "dim": 16}, checkpoint.weights, checkpoint.vocabulary, {}, ""), path)
+    with pytest.raises(CheckpointError, match="the weights do not fit the model"):
+        recexplain.load(path)
+
+
+class Harmful:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path("harm"),)  # type: ignore[return-value]
+
+
+def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"format": Harmful()}, tmp_path / "checkpoint.ckpt")
+    with pytest.raises(CheckpointError, match="no checkpoint of ours"):
+        recexplain.load(tmp_path / "checkpoint.ckpt")
+    assert not (tmp_path / "harm").exists()

@@ -1,0 +1,116 @@
+"""`recexplain train` on small planted data: it learns, stops, resumes, and says how it compares."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import recexplain
+from recexplain.evaluation import cli
+from recexplain.recommender import top_items
+from recexplain.training.progress import RunProgress
+
+N_ITEMS = 12
+
+
+@pytest.fixture
+def ratings(tmp_path: Path) -> Path:
+    """Histories in which item i + 1 follows item i: the next item is certain."""
+    rng = np.random.default_rng(0)
+    lines = ["user_id,item_id,timestamp"]
+    for user in range(200):
+        start = int(rng.integers(N_ITEMS))
+        lines += [f"u{user},{(start + step) % N_ITEMS},{step}" for step in range(8)]
+    path = tmp_path / "ratings.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def options(ratings: Path, out: Path, *more: str) -> list[str]:
+    small = ["model.dim=16", "model.heads=1", "model.max_length=7", "recipe.warmup_steps=5", "recipe.validate_every=1"]
+    return ["train", "data=interactions", f"data.path={ratings}", f"out={out}", *small, *more]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(torch.load(folder / "checkpoint.ckpt", weights_only=True)["weights"])
+
+
+def test_a_rule_that_is_certain_is_learnt(ratings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    more = (
+        "recipe.epochs=20",
+        "recipe.batch_size=8",
+        "recipe.lr=0.005",
+        "recipe.warmup_steps=50",
+        "recipe.patience=20",
+        "recipe.first_last_share=0.9",
+    )
+    assert cli.main(options(ratings, out, "model.dropout=0", "model.dim=32", *more)) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["test"]["BERT4Rec"]["ndcg10"] > 0.9
+    assert metrics["test"]["popularity"]["ndcg10"] < 0.9
+    printed = capsys.readouterr().out
+    assert "NDCG@10" in printed
+    assert printed.splitlines()[-1] == str(out)
+    recommender = recexplain.load(out / "checkpoint.ckpt")
+    assert recommender.vocabulary is not None
+    history = np.array(recommender.vocabulary.numbers_of(["3", "4", "5"]))
+    best = top_items(recommender.scores([history])[0], history, 1)
+    assert recommender.vocabulary.id_of(int(best[0])) == "6"
+    card = (out / "card.md").read_text()
+    assert f"{metrics['test']['BERT4Rec']['ndcg10']:.4f}" in card
+    assert recommender.data_hash in card
+
+
+def test_a_model_worse_than_counting_is_called_so(
+    ratings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(options(ratings, tmp_path / "out", "recipe.epochs=1", "recipe.lr=1e-9")) == 0
+    assert "is worse than counting" in " ".join(capsys.readouterr().out.split())
+    assert "is worse than counting" in (tmp_path / "out" / "card.md").read_text()
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(
+    ratings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = ("recipe.epochs=4", "recipe.batch_size=8", "recipe.validate_every=3")
+    assert cli.main(options(ratings, tmp_path / "whole", *more)) == 0
+    ends = RunProgress.on_train_epoch_start
+
+    def stop_at_the_third(self: RunProgress, trainer: object, module: object) -> None:
+        if trainer.current_epoch == 2:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+        ends(self, trainer, module)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunProgress, "on_train_epoch_start", stop_at_the_third)
+        assert cli.main(options(ratings, tmp_path / "parts", *more)) == 130
+    assert not (tmp_path / "parts" / "checkpoint.ckpt").exists()
+    assert cli.main(options(ratings, tmp_path / "parts", *more)) == 0
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_training_stops_when_validation_stops_getting_better(ratings: Path, tmp_path: Path) -> None:
+    more = ("recipe.epochs=30", "recipe.lr=1e-9", "recipe.patience=2")
+    assert cli.main(options(ratings, tmp_path / "out", *more)) == 0
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["epochs"] == 3
+
+
+def test_seeds_differ_and_repeat(ratings: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        assert cli.main(options(ratings, tmp_path / name, "recipe.epochs=1", f"seed={seed}")) == 0
+    a, b, c = (weights(tmp_path / name) for name in "abc")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["item_embedding.weight"], c["item_embedding.weight"])
+
+
+def test_a_finished_run_is_only_shown_again(ratings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert cli.main(options(ratings, out, "recipe.epochs=1")) == 0
+    before = (out / "checkpoint.ckpt").read_bytes()
+    assert cli.main(options(ratings, out, "recipe.epochs=1")) == 0
+    assert "finished already" in capsys.readouterr().out
+    assert (out / "checkpoint.ckpt").read_bytes() == before
