@@ -25,7 +25,7 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy recexplain training eval
-	$(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 # two processes, each on a core of its own
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

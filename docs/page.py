@@ -14,7 +14,7 @@ from recexplain.explainers import Cleann
 from recexplain.explainers.driver import Person, explain_case
 from recexplain.report.page import picture_of, user_page
 
-FILMS = "71 588 95 423 202 69 204 22 28 385 117 222 227 228 229 50 172 181 174 210 173 168 96 195 183 176".split()
+FILMS = (71, 588, 95, 423, 202, 69, 204, 22, 28, 385, 117, 222, 227, 228, 229, 50, 172, 181, 174, 210, 173, 168, 96)
 
 
 def main() -> None:

@@ -31,6 +31,9 @@ FAILURES = (RecExplainError, HydraException, OmegaConfBaseException)
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
+#: Where Hydra's sentences begin to say what helps nobody.
+WHERE_HYDRA_LOOKED = ("full_key:", "    object_type=", "Config search path:", ", set env var")
+
 #: What Hydra would write beside our own folder: its copy of the options and a log file.
 QUIET = (
     "hydra.run.dir=.",
@@ -53,22 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if words else BAD_INPUT
     if words[0] not in ENTRIES:
         return _refused(f"there is no command {words[0]!r}; allowed are {', '.join(ENTRIES)}")
-    try:
-        _check_flags(words[1:])
-        _run(words[0], words[1:])
-    except KeyboardInterrupt as stopped:
-        again = f"; the same command with out={stopped} goes on from here" if str(stopped) else ""
-        sys.stderr.write(f"\nrecexplain: stopped{again}\n")
-        return INTERRUPTED
-    except SystemExit as shown:  # Hydra has printed its help
-        return int(shown.code or 0)
-    except FAILURES as error:
-        return _refused(_sentence(error))
-    except OSError as error:
-        if error.filename is None:
-            raise
-        return _refused(f"{error.filename} cannot be read or written: {error.strerror}")
-    return 0
+    return _status(words[0], words[1:])
 
 
 def output_folder(config: DictConfig, entry: str) -> Path:
@@ -78,6 +66,26 @@ def output_folder(config: DictConfig, entry: str) -> Path:
     if config.out is not None:
         return Path(str(config.out), *job)
     return Path("outputs", entry, f"{datetime.now():%Y-%m-%d_%H-%M-%S}", *job)
+
+
+def _status(entry: str, options: Sequence[str]) -> int:
+    """Run an entry; return its exit status, and say in one sentence what stopped it."""
+    try:
+        _check_flags(options)
+        _run(entry, options)
+    except KeyboardInterrupt as stopped:
+        again = f"; the same command with out={stopped} goes on from here" if str(stopped) else ""
+        sys.stderr.write(f"\nrecexplain: stopped{again}\n")
+        return INTERRUPTED
+    except SystemExit as shown:  # Hydra has printed its help
+        return int(shown.code or 0)
+    except FAILURES as error:
+        return _refused(_sentence(error))
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        return _refused(f"{error.filename or 'a file'} cannot be read or written: {error.strerror}")
+    return 0
 
 
 def _run(entry: str, options: Sequence[str]) -> None:
@@ -146,13 +154,8 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, OverrideParseException):
         return f"the option {error.override} cannot be read; any text may stand in quotes: users=['a b','é(1)']"
     text = str(error)
-    for rest in (
-        "full_key:",
-        "    object_type=",
-        "Config search path:",
-        ", set env var",
-    ):  # what only says where Hydra looked
-        text = text.split(rest)[0]
+    for rest in WHERE_HYDRA_LOOKED:
+        text = text.partition(rest)[0]
     return " ".join(text.split())
 
 

@@ -58,7 +58,7 @@ class Histories(Sequence[np.ndarray]):
     def at_least(self, length: int) -> "Histories":
         """Return only the users with that many items or more."""
         rows = np.flatnonzero(self.lengths >= length)
-        return Histories.of([self.users[row] for row in rows], [self[row] for row in rows])
+        return Histories.of([self.users[row] for row in rows], [self[int(row)] for row in rows])
 
     def without_last(self, count: int) -> "Histories":
         """Return the histories without their newest items; a shorter history becomes empty."""

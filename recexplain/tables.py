@@ -58,25 +58,20 @@ class Table:
     def times(self, column: str) -> np.ndarray:
         """Return a column of times, (rows,): numbers as they are, dates as whole numbers in one unit."""
         values = self.frame[column]
-        if pd.api.types.is_datetime64_any_dtype(values):
-            self._no_bad_time(values, values.isna().to_numpy())
-            return values.astype("int64").to_numpy()
         numbers = pd.to_numeric(values, errors="coerce")
         is_number = np.isfinite(numbers.to_numpy(dtype=np.float64, na_value=np.nan)) & values.notna().to_numpy()
         if is_number.all():
             return numbers.to_numpy(dtype=None if pd.api.types.is_integer_dtype(numbers) else np.float64)
         dates = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
         is_date = dates.notna().to_numpy()
-        self._no_bad_time(values, ~is_date if is_date.sum() > is_number.sum() else ~is_number)
-        return dates.astype("int64").to_numpy()
-
-    def _no_bad_time(self, values: pd.Series, is_bad: np.ndarray) -> None:
+        is_bad = ~is_date if is_date.sum() > is_number.sum() else ~is_number
         if is_bad.any():
             row = int(np.argmax(is_bad))
             raise DataError(
-                f"{self.at(row, str(values.name))}: {str(values.iloc[row])!r} is no time; "
+                f"{self.at(row, column)}: {str(values.iloc[row])!r} is no time; "
                 "allowed are numbers, or ISO dates in every row"
             )
+        return dates.astype("int64").to_numpy()
 
 
 def read_table(
@@ -294,7 +289,7 @@ def _id(value: object) -> str:
     """Return an id as text; a whole number is written as one, up to where a float is exact."""
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
-    if isinstance(value, float | np.floating) and value.is_integer() and abs(value) < 2**53:
+    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) < 2**53:
         return str(int(value))
     return str(value)
 

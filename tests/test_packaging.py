@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = {"recexplain": "recexplain", "conf": "recexplain.conf", "training": "recexplain.training", "eval": "recexplain.evaluation"}
+FOLDERS = {
+    "recexplain": "recexplain",
+    "conf": "recexplain.conf",
+    "training": "recexplain.training",
+    "eval": "recexplain.evaluation",
+}
 
 
 def run(*command: object, cwd: Path) -> str:
@@ -79,5 +84,13 @@ def test_the_console_script_works_in_a_clean_environment(wheel: Path, tmp_path: 
         "out=trained",
         cwd=tmp_path,
     )
-    run(script, "explain", "checkpoint=trained/checkpoint.ckpt", "limit=1", "max_evaluations=50", "out=told", cwd=tmp_path)
+    run(
+        script,
+        "explain",
+        "checkpoint=trained/checkpoint.ckpt",
+        "limit=1",
+        "max_evaluations=50",
+        "out=told",
+        cwd=tmp_path,
+    )
     assert (tmp_path / "told" / "users" / "1.html").stat().st_size > 10_000

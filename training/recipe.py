@@ -5,6 +5,16 @@ from dataclasses import dataclass
 from recexplain.counterfactual import is_whole
 from recexplain.errors import OptionError
 
+#: The whole numbers of a recipe, and the least that each may be; `validation_users` may be None too.
+WHOLE = {
+    "epochs": 1,
+    "batch_size": 1,
+    "warmup_steps": 0,
+    "validate_every": 1,
+    "validation_users": 1,
+    "patience": 1,
+}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -29,24 +39,20 @@ class Recipe:
     patience: int = 6  # validations without a better NDCG@10 before training stops
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "validate_every", "patience"):
-            if not is_whole(getattr(self, name), 1):
-                raise OptionError(f"recipe.{name} must be a whole number of 1 or more, not {getattr(self, name)!r}")
+        for name, least in WHOLE.items():
+            value = getattr(self, name)
+            if not is_whole(value, least) and (name, value) != ("validation_users", None):
+                raise OptionError(f"recipe.{name} must be a whole number of {least} or more, not {value!r}")
         for name in ("lr", "windows"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"recipe.{name} must be above 0, not {getattr(self, name)}")
-        for name in ("warmup_steps", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise OptionError(f"recipe.{name} must be 0 or more, not {getattr(self, name)}")
+        if self.weight_decay < 0:
+            raise OptionError(f"recipe.weight_decay must be 0 or more, not {self.weight_decay}")
         if not 0 < self.mask_ratio < 1:
             raise OptionError(f"recipe.mask_ratio must be between 0 and 1, not {self.mask_ratio}")
         for name in ("first_last_share", "last_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(f"recipe.{name} must be from 0 to 1, not {getattr(self, name)}")
-        if self.validation_users is not None and not is_whole(self.validation_users, 1):
-            raise OptionError(
-                f"recipe.validation_users must be a whole number of 1 or more, or null for all, not {self.validation_users!r}"
-            )
 
     def last_share_at(self, epoch: int) -> float:
         """Return the share of windows with only the last item masked, in an epoch, from 0."""

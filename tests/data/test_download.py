@@ -17,7 +17,7 @@ from recexplain.interactions import MovieLens1M
 from recexplain.sequences import load_dataset
 
 RATINGS = "".join(f"{user}::{item}::5::{item}\n" for user in range(1, 6) for item in (1, 2, 3))
-MOVIES = "1::Toy Story (1995)::Animation|Comedy\n2::Shop: the café, II (1966)::Drama\n3::Heat (1995)::Crime\n"
+MOVIES = "1::Toy Story (1995)::Animation|Comedy\n2::Shop: the señor, II (1966)::Drama\n3::Heat (1995)::Crime\n"
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -73,7 +73,7 @@ def test_a_download_is_checked_unpacked_and_kept(site: tuple[str, Path], zipped:
     source = MovieLens1M(url=f"{url}/ml-1m.zip", md5=md5(zipped))
     first = load_dataset(source)
     assert len(first.histories) == 5
-    assert first.vocabulary.title_of("2") == "Shop: the café, II (1966)"
+    assert first.vocabulary.title_of("2") == "Shop: the señor, II (1966)"
     assert kept(cache) == [f"{md5(zipped)}/ml-1m/movies.dat", f"{md5(zipped)}/ml-1m/ratings.dat"]
     (folder / "ml-1m.zip").unlink()
     assert load_dataset(source).data_hash == first.data_hash  # not asked for again

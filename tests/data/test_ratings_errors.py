@@ -63,6 +63,10 @@ CSV = {
     "blank line inside": (HEADER + "1,2,3\n\n1,3,4\n", "line 3: the line is blank; only the end of a file may have"),
     "spaces inside": (HEADER + "1,2,3\n  \n1,3,4\n", "line 3: the line is blank; only the end of a file may have"),
     "after a quoted line break": (HEADER + '1,"a\nb\nc",3\n1,d,x\n', f"line 5, column 'timestamp': 'x' {NO_TIME}"),
+    "after a quoted line break with as many commas as a line": (
+        HEADER + '1,"a,\n,b",3\n1,d,x\n',
+        f"line 4, column 'timestamp': 'x' {NO_TIME}",
+    ),
     "too long after a quoted line break": (HEADER + '1,"a\nb",3\n1,d,4,5\n', "line 4: too many cells"),
     "open quotation": (HEADER + '1,a,3\n1,"b,4\n1,c,5\n', "line 3: a quotation mark is not closed, or stands alone"),
     "wrong encoding": (
@@ -174,7 +178,7 @@ def test_no_file_a_folder_and_an_unknown_encoding(tmp_path: Path) -> None:
             Interactions(str(tmp_path / name)).read()
     (tmp_path / "r.csv").write_text(HEADER + "1,2,3\n")
     for encoding in ("utf-9", "hex", None):
-        with pytest.raises(OptionError, match="there is no encoding .*; allowed are Python's, such as utf-8"):
+        with pytest.raises(OptionError, match=r"there is no encoding .*; allowed are Python's, such as utf-8"):
             Interactions(str(tmp_path / "r.csv"), encoding=encoding).read()  # type: ignore[arg-type]
 
 

@@ -143,6 +143,21 @@ def test_the_deepest_layers_heads_are_the_graphs() -> None:
     assert [sorted(map(sorted, graph.to_undirected().edges)) for graph in graphs] == [[[0, 3], [2, 3]], [[1, 3]], []]
 
 
+@pytest.mark.parametrize(("alpha", "n_samples", "is_linked"), [(0.01, 64, False), (0.05, 64, True), (0.01, 100, True)])
+def test_alpha_and_the_number_of_samples_decide_what_is_linked(alpha: float, n_samples: int, is_linked: bool) -> None:
+    """A correlation of 0.3 has p = 0.016 in 64 samples (z = sqrt(61) artanh 0.3 = 2.42), 0.002 in 100 (z = 3.05)."""
+
+    def heads(history: np.ndarray, _: int) -> np.ndarray:
+        attention = np.eye(len(history) + 1)
+        attention[-1, [0, -1]] = 0.3, np.sqrt(1 - 0.3**2)
+        return attention[None]
+
+    question = question_of(recommender := Attentive(votes_of(9, [(1, 9, 1)]), heads=heads), [1, 2, 3])
+    (graph,) = Cleann(alpha=alpha, n_samples=n_samples).graphs(recommender, question)
+    assert graph.has_edge(0, 3) == is_linked
+    assert graph.number_of_edges() == 2 * is_linked
+
+
 def test_the_graph_is_about_what_is_seen_and_its_positions_about_the_whole_history() -> None:
     """1 and 2 vote for 9; the model sees four items, and three beside the target."""
     asked: list[tuple[list[int], int]] = []
