@@ -66,7 +66,7 @@ class Checkpoint:
 
     def recommender(self, device: str = "cpu") -> NetworkRecommender:
         """Return the trained recommender."""
-        network = build_model(self.model)
+        network = build_model(self.model).eval()
         try:
             network.load_state_dict(dict(self.weights))
         except (RuntimeError, TypeError, AttributeError) as error:

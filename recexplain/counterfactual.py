@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from recexplain.errors import OptionError
+from recexplain.errors import OptionError, is_whole
 from recexplain.recommender import Recommender, top_items
 
 Candidate = tuple[int, ...]  # positions of the whole history, ascending
@@ -106,11 +106,6 @@ class Question:
             above = (others[row] > own[row]).sum() + (others[row, : self.target] == own[row]).sum()
             gaps[row] = np.finfo(np.float64).tiny if above >= place else 0.0
         return gaps
-
-
-def is_whole(value: object, least: int) -> bool:
-    """Whether an option is a whole number and not below the least that is allowed."""
-    return isinstance(value, int) and value >= least
 
 
 def ask(recommender: Recommender, history: np.ndarray, options: Options, target: int | None = None) -> Question:

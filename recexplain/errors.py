@@ -1,4 +1,4 @@
-"""What can be wrong with an input, as errors that a caller may want to catch."""
+"""What can be wrong with an input: errors that a caller may want to catch, and the check that most options need."""
 
 
 class RecExplainError(Exception):
@@ -22,3 +22,8 @@ class UnknownIdError(RecExplainError, KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError would put the sentence in quotes
+
+
+def is_whole(value: object, least: int) -> bool:
+    """Whether an option is a whole number and not below the least that is allowed."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

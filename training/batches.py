@@ -34,7 +34,8 @@ class MaskedWindows(IterableDataset[tuple[Tensor, Tensor]]):
         self.rows: np.ndarray = np.repeat(np.arange(len(self.histories)), wanted)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.rows) / self.recipe.batch_size)
+        n_batches: int = math.ceil(len(self.rows) / self.recipe.batch_size)
+        return n_batches
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         last_only = self.rng.random(len(self.rows)) < self.last_share

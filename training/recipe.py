@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from recexplain.counterfactual import is_whole
-from recexplain.errors import OptionError
+from recexplain.errors import OptionError, is_whole
 
 #: The whole numbers of a recipe, and the least that each may be; `validation_users` may be None too.
 WHOLE = {

@@ -20,8 +20,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from recexplain.checkpoint import MODELS, Checkpoint, build_model, read_checkpoint, save_checkpoint
-from recexplain.counterfactual import is_whole
-from recexplain.errors import OptionError
+from recexplain.errors import OptionError, is_whole
 from recexplain.evaluation.config import plain, record, source_of
 from recexplain.evaluation.files import open_folder, write_text
 from recexplain.evaluation.ranking import held_out_ranks, hit_rate_at, mean_reciprocal_rank, ndcg_at
@@ -138,7 +137,7 @@ def _quiet() -> None:
 
 def _measure(fitted: _Fitted, n_items: int, split: Split) -> dict[str, Any]:
     """Return the figures of the model and of the counting models beside it, on the test items of everyone."""
-    network = build_model(fitted.model)
+    network = build_model(fitted.model).eval()
     network.load_state_dict(dict(fitted.weights))
     model = NetworkRecommender(network)
     rivals: dict[str, Recommender] = {

@@ -15,8 +15,8 @@ import numpy as np
 from recexplain.causal.correlation import correlation
 from recexplain.causal.icd import learn_pag
 from recexplain.causal.pds import LegalSet, legal_levels, pds_tree
-from recexplain.counterfactual import Candidate, Question, is_whole
-from recexplain.errors import OptionError
+from recexplain.counterfactual import Candidate, Question
+from recexplain.errors import OptionError, is_whole
 from recexplain.recommender import AttentiveRecommender, Recommender
 from recexplain.search import Search, merged_levels, smallest_first
 
