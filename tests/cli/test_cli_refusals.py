@@ -296,12 +296,13 @@ def test_other_data_than_the_checkpoint_was_trained_on(refuse: Refuse, checkpoin
 
 
 @pytest.fixture
-def own_data(tmp_path: Path) -> Path:
-    """Ratings in a file, and an untrained checkpoint that records them."""
+def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Ratings in a file, and an untrained checkpoint that records them, named from their own folder."""
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "ratings.csv"
     rows = [f"u{user},i{(user + step) % 9},{step}" for user in range(8) for step in range(6)]
     path.write_text("user_id,item_id,timestamp\n" + "\n".join(rows) + "\n")
-    source = Interactions(str(path), min_item_ratings=1)
+    source = Interactions("ratings.csv", min_item_ratings=1)
     data = load_dataset(source)
     model = {"name": "BERT4Rec", "n_items": 9, "max_length": 5, "dim": 8, "layers": 1, "heads": 2}
     torch.manual_seed(0)
