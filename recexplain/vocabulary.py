@@ -1,6 +1,6 @@
 """Which number stands for which of the user's own item ids."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -42,10 +42,6 @@ class Vocabulary:
             return self._numbers[str(item)]
         except KeyError:
             raise UnknownIdError(f"item {str(item)!r} is not in the catalogue of {self.n_items} items") from None
-
-    def numbers_of(self, items: Iterable[object]) -> list[int]:
-        """Return the numbers of several ids, in their order."""
-        return [self.number_of(item) for item in items]
 
     def id_of(self, number: int) -> str:
         """Return the id that a number stands for."""

@@ -62,13 +62,6 @@ class Edge:
     role: str  # one of ROLES
 
 
-def draw_graph(
-    graph: nx.DiGraph, titles: Sequence[str], removed: Collection[int], path: Path, *, n_unseen: int = 0
-) -> None:
-    """Write the picture of `graph_png` to a file."""
-    path.write_bytes(graph_png(graph, titles, removed, n_unseen=n_unseen))
-
-
 def graph_png(graph: nx.DiGraph, titles: Sequence[str], removed: Collection[int], *, n_unseen: int = 0) -> bytes:
     """Return a PNG of a PAG over nodes 0..m, the last of which is the target; equal input gives equal bytes.
 

@@ -113,7 +113,7 @@ def test_histories_behave_as_a_sequence() -> None:
 
 def test_the_vocabulary_names_what_it_does_not_know() -> None:
     vocabulary = Vocabulary(("318", "007"), {"007": "Goldfinger"})
-    assert vocabulary.numbers_of(["007", 318]) == [2, 1]
+    assert [vocabulary.number_of(item) for item in ("007", 318)] == [2, 1]
     assert pickle.loads(pickle.dumps(vocabulary)) == vocabulary  # noqa: S301  our own
     with pytest.raises(UnknownIdError) as caught:
         vocabulary.number_of(7)

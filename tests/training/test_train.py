@@ -14,6 +14,8 @@ from recexplain.training.progress import RunProgress
 
 N_ITEMS = 12
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def ratings(tmp_path: Path) -> Path:
@@ -56,7 +58,7 @@ def test_a_rule_that_is_certain_is_learnt(ratings: Path, tmp_path: Path, capsys:
     assert printed.splitlines()[-1] == str(out)
     recommender = recexplain.load(out / "checkpoint.ckpt")
     assert recommender.vocabulary is not None
-    history = np.array(recommender.vocabulary.numbers_of(["3", "4", "5"]))
+    history = np.array([recommender.vocabulary.number_of(item) for item in ("3", "4", "5")])
     best = top_items(recommender.scores([history])[0], history, 1)
     assert recommender.vocabulary.id_of(int(best[0])) == "6"
     card = (out / "card.md").read_text()
