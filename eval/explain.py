@@ -18,7 +18,7 @@ from recexplain.errors import CheckpointError, DataError, OptionError
 from recexplain.evaluation.config import plain, recorded_source, source_of
 from recexplain.evaluation.files import open_folder, write_bytes, write_text
 from recexplain.evaluation.summary import shown_sentences, summary_table
-from recexplain.explainers.driver import Case, Person, Timing, explain_cases
+from recexplain.explainers.driver import Case, Explainer, Person, Timing, explain_cases
 from recexplain.explanation import Explanation
 from recexplain.report.page import index_page, picture_of, user_page
 from recexplain.schema import jsonl_text, parquet_bytes, read_explanations
@@ -43,7 +43,7 @@ def explain(config: DictConfig, out: Path) -> None:
         cases = explain_cases(recommender, people[done:], explainer, options)
         for number, case in enumerate(_shown(cases, len(people), done), start=done + 1):
             if number <= config.pages:
-                write_pages(out, number, case, title_of)
+                write_pages(out, number, case, title_of, explainer)
             journal.add(case)
         _finish(out, journal, title_of, config.pages)
     explanations = read_explanations(out / "explanations.parquet")
@@ -82,13 +82,14 @@ class _Journal:
         return content[: content.rfind(b"\n") + 1].decode()  # the cut may fall into a character
 
 
-def write_pages(out: Path, number: int, case: Case, title_of: Callable[[str], str]) -> None:
+def write_pages(out: Path, number: int, case: Case, title_of: Callable[[str], str], explainer: Explainer) -> None:
     """Write the page of one person, and the picture of the graph where there is one, also on its own."""
     picture, note = None, ""
     if case.graphs:
         graph = case.graphs[case.head]
         picture = picture_of(case.explanation, graph, title_of)
-        note = f"Graph of attention head {case.head + 1} of {len(case.graphs)}, deepest layer."
+        settings = ", ".join(f"{name} {value}" for name, value in vars(explainer).items())
+        note = f"Graph of attention head {case.head + 1} of {len(case.graphs)}, deepest layer; {settings}."
         write_bytes(out / "users" / f"{number}.png", picture)
     page = user_page(case.explanation, title_of, picture=picture, note=note)
     write_text(out / "users" / f"{number}.html", page)
