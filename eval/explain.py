@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from recexplain.checkpoint import Checkpoint, read_checkpoint
 from recexplain.counterfactual import Options
-from recexplain.errors import CheckpointError, DataError, OptionError
+from recexplain.errors import CheckpointError, DataError, OptionError, is_whole
 from recexplain.evaluation.config import plain, recorded_source, source_of
 from recexplain.evaluation.files import open_folder, write_bytes, write_text
 from recexplain.evaluation.summary import shown_sentences, summary_table
@@ -61,8 +61,11 @@ class _Journal:
         self.timings: list[Timing] = []
         *whole, _ = self._text().split("\n")  # an id may hold what `splitlines` takes for a line's end
         for line in whole:
-            row = json.loads(line)
-            self._hold(Explanation.from_dict(row["explanation"]), Timing(**row["timing"]))
+            try:
+                row = json.loads(line)
+                self._hold(Explanation.from_dict(row["explanation"]), Timing(**row["timing"]))
+            except (ValueError, KeyError, TypeError):
+                raise DataError(f"{self.path} is damaged; choose another folder with out=") from None
         if whole or self.path.exists():
             write_text(self.path, "".join(line + "\n" for line in whole))  # without the line that was cut off
 
@@ -125,7 +128,7 @@ def _options(config: DictConfig) -> Options:
         raise OptionError(f"history must be full or test, not {config.history!r}")
     for name, least in (("limit", 1), ("pages", 0)):
         value = config[name]
-        if value is not None and (not isinstance(value, int) or value < least):
+        if not is_whole(value, least) and (name, value) != ("limit", None):
             raise OptionError(f"{name} must be a whole number of {least} or more, not {value!r}")
     return Options(
         change=config.change,

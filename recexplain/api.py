@@ -43,6 +43,7 @@ def explain_many(
     histories: Iterable[Sequence[object]],
     *,
     users: Iterable[str] | None = None,
+    target: object | None = None,
     change: str = "top1",
     k: int = 10,
     removal: str = "delete",
@@ -57,7 +58,7 @@ def explain_many(
     status `error` and the reason: nobody is lost.
     """
     options = Options(change, k, removal, max_evaluations, max_seconds, seed)
-    people = (Person(user, history) for user, history in _named(users, histories))
+    people = (Person(user, history, target) for user, history in _named(users, histories))
     return (case.explanation for case in explain_cases(recommender, people, explainer_of(explainer), options))
 
 

@@ -25,5 +25,5 @@ class UnknownIdError(RecExplainError, KeyError):
 
 
 def is_whole(value: object, least: int) -> bool:
-    """Whether an option is a whole number and not below the least that is allowed."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    """Whether an option is a whole number, not below the least that is allowed, that files can hold (below 2^31)."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**31

@@ -263,7 +263,10 @@ def _failed(
     """Return the case of a person who cannot be explained."""
     target = "" if person.target is None else str(person.target)
     header = _header(recommender, person, explainer, options)
-    explanation = Explanation(**header, n_unseen=0, target=target, target_rank=0, status="error", error=str(error))
+    n_unseen = max(0, len(person.history) - recommender.max_length)
+    explanation = Explanation(
+        **header, n_unseen=n_unseen, target=target, target_rank=0, status="error", error=str(error)
+    )
     return Case(explanation, Timing(0.0, 0.0, 0.0))
 
 
