@@ -75,6 +75,12 @@ def test_options_reach_the_search(recommender: Attentive) -> None:
     assert (padded.removal, padded.seed, padded.evaluations) == ("pad", 5, 1)
 
 
+def test_many_people_may_share_a_target(recommender: Attentive) -> None:
+    histories = [["alien", "brazil", "casablanca"]] * 2
+    shared = list(recexplain.explain_many(recommender, histories, target="ran", change="leaves", k=2))
+    assert [(found.target, found.target_rank) for found in shared] == [("ran", 2), ("ran", 2)]
+
+
 def test_many_people_in_input_order(recommender: Attentive) -> None:
     histories = (h for h in (["alien", "casablanca"], ["zorro", "alien"], ["brazil", "alien", "casablanca"]))
     explanations = recexplain.explain_many(recommender, histories, users=["a", "b", "c"])
