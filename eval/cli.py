@@ -92,8 +92,10 @@ def _run(entry: str, options: Sequence[str]) -> None:
     """Let Hydra compose the configuration and call the entry with it; then print where the results are."""
     module, name, _ = ENTRIES[entry]
     failed: list[Exception] = []
+    composed: list[DictConfig] = []
 
     def task(config: DictConfig) -> None:
+        composed.append(config)
         run: Callable[[DictConfig, Path], None] = getattr(import_module(module), name)
         out = output_folder(config, entry)
         try:
@@ -111,6 +113,10 @@ def _run(entry: str, options: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to `main`, which turns them into a sentence
     try:
         decorate(task)()
+    except ValueError as error:
+        if composed or isinstance(error, FAILURES):
+            raise
+        raise OptionError(f"the options cannot be put together: {error}") from None
     finally:
         sys.argv = argv
         if full_error is None:

@@ -20,6 +20,12 @@ def test_an_option_that_cannot_be_held_stops_before_anything_is_written(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("words", [["train", "model=null"], ["train", "data=null"], ["explain", "explainer=null"]])
+def test_a_part_that_is_needed_cannot_be_null(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    assert capsys.readouterr().err.startswith("recexplain: the options cannot be put together: ")
+
+
 def test_a_damaged_journal_is_named(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["explain", f"checkpoint={checkpoint}", "users=[1,2]", f"out={tmp_path}"]
     assert cli.main(words) == 0
