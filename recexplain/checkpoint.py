@@ -17,13 +17,14 @@ from torch import Tensor
 
 from recexplain.errors import CheckpointError, OptionError, RecExplainError
 from recexplain.models.bert4rec import BERT4Rec
-from recexplain.models.network import NetworkRecommender
+from recexplain.models.network import Network, NetworkRecommender
+from recexplain.models.sasrec import SASRec
 from recexplain.vocabulary import Vocabulary
 
 FORMAT = "recexplain checkpoint 1"
 
 #: The models that a checkpoint may name: no other class is ever built from what a file says.
-MODELS: dict[str, type[BERT4Rec]] = {"BERT4Rec": BERT4Rec}
+MODELS: dict[str, type[Network]] = {"BERT4Rec": BERT4Rec, "SASRec": SASRec}
 
 #: The parts of the format, and what they are.
 PARTS: dict[str, type] = {
@@ -86,7 +87,7 @@ class Checkpoint:
         return digest.hexdigest()
 
 
-def build_model(model: Mapping[str, Any]) -> BERT4Rec:
+def build_model(model: Mapping[str, Any]) -> Network:
     """Return a new network by name and arguments."""
     arguments = dict(model)
     name = str(arguments.pop("name", None))

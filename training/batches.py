@@ -1,4 +1,4 @@
-"""Histories -> batches of masked windows of like length."""
+"""Histories -> batches of windows of like length: what the model is given, and what it is asked."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,26 +10,28 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from recexplain.sequences import Split
-from recexplain.training.recipe import Recipe
+from recexplain.training.recipe import Cloze, Recipe
+
+Row = tuple[np.ndarray, np.ndarray]  # inputs and targets of one window, both (length,)
 
 
-class MaskedWindows(IterableDataset[tuple[Tensor, Tensor]]):
-    """One epoch of batches (items, is_masked), both (batch, length): the targets stand in `items`."""
+class Windows(IterableDataset[tuple[Tensor, Tensor]]):
+    """One epoch of batches (inputs, targets), both (batch, length); a target is 0 where nothing is asked."""
 
     def __init__(
         self,
         histories: Sequence[np.ndarray],
-        *,
-        length: int,
         recipe: Recipe,
-        epoch: int,
-        rng: np.random.Generator,
+        *,
+        places: int,  # of the model: a window is no longer
+        mask_item: int | None,
+        seed: tuple[int, int],  # of the run, and the epoch
     ) -> None:
-        self.histories = [history for history in histories if len(history)]
-        self.length, self.recipe, self.rng = length, recipe, rng
-        self.last_share = recipe.last_share_at(epoch)
+        self.histories = [history for history in histories if len(history) > (mask_item is None)]
+        self.recipe, self.mask_item, self.seed = recipe, mask_item, seed
+        self.length = places if mask_item is not None else places + 1  # the item behind a causal window is only asked
         wanted: list[int] = [
-            max(1, round(recipe.windows * len(h) / length)) if len(h) > length else 1 for h in self.histories
+            max(1, round(recipe.windows * len(h) / self.length)) if len(h) > self.length else 1 for h in self.histories
         ]
         self.rows: np.ndarray = np.repeat(np.arange(len(self.histories)), wanted)
 
@@ -38,48 +40,55 @@ class MaskedWindows(IterableDataset[tuple[Tensor, Tensor]]):
         return n_batches
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        last_only = self.rng.random(len(self.rows)) < self.last_share
-        windows = [self._window(self.histories[row], last) for row, last in zip(self.rows, last_only, strict=True)]
-        jitter = self.rng.random(len(windows))  # equal lengths in another order every epoch
-        order = np.lexsort((jitter, np.array([len(window) for window in windows])))
+        rng = np.random.default_rng(self.seed)
+        windows = [self._window(self.histories[row], rng) for row in self.rows]
+        jitter = rng.random(len(windows))  # equal lengths in another order every epoch
+        order = np.lexsort((jitter, np.array([len(inputs) for inputs, _ in windows])))
         size = self.recipe.batch_size
-        for batch in self.rng.permutation(len(self)):
-            chosen = order[batch * size : (batch + 1) * size]
-            yield self._masked([windows[row] for row in chosen], last_only[chosen])
+        for batch in rng.permutation(len(self)):
+            chosen = [windows[row] for row in order[batch * size : (batch + 1) * size]]
+            yield _padded([inputs for inputs, _ in chosen]), _padded([targets for _, targets in chosen])
 
-    def _window(self, history: np.ndarray, last_only: bool) -> np.ndarray:
-        """Return a window: if only its last item is to be masked, one that ends anywhere; else one as full as can be.
-
-        Of a history longer than the window the latter is the newest part, half the time, or one from anywhere.
-        """
-        if last_only:
-            end = int(self.rng.integers(min(2, len(history)), len(history) + 1))
-        elif len(history) <= self.length or self.rng.random() < 0.5:
-            end = len(history)
+    def _window(self, history: np.ndarray, rng: np.random.Generator) -> Row:
+        if not isinstance(self.recipe, Cloze):
+            window = _full(history, self.length, rng)
+            return window[:-1], window[1:]
+        assert self.mask_item is not None
+        if rng.random() < self.recipe.last_share_at(self.seed[1]):
+            end = int(rng.integers(min(2, len(history)), len(history) + 1))  # the oldest item has nothing before it
+            window = history[max(0, end - self.length) : end]
+            is_masked = np.zeros(len(window), dtype=bool)
         else:
-            end = int(self.rng.integers(self.length, len(history) + 1))
-        return history[max(0, end - self.length) : end]
+            window = _full(history, self.length, rng)
+            is_masked = rng.random(len(window)) < self.recipe.mask_ratio
+        is_masked[-1] |= not is_masked.any()
+        return np.where(is_masked, self.mask_item, window), np.where(is_masked, window, 0)
 
-    def _masked(self, windows: list[np.ndarray], last_only: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return the windows as a batch, padded on the left; each has one masked item at the least."""
-        longest = max(len(window) for window in windows)
-        items = np.zeros((len(windows), longest), dtype=np.int64)
-        for row, window in zip(items, windows, strict=True):
-            row[longest - len(window) :] = window
-        is_masked = (self.rng.random(items.shape) < self.recipe.mask_ratio) & (items != 0)
-        last_only = last_only | ~is_masked.any(axis=1)
-        is_masked[last_only] = False
-        is_masked[last_only, -1] = True
-        return torch.from_numpy(items), torch.from_numpy(is_masked)
+
+def _full(history: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a window as full as can be: of a longer history the newest part, half the time, or one from anywhere."""
+    end = len(history)
+    if end > length and rng.random() < 0.5:
+        end = int(rng.integers(length, end + 1))
+    return history[max(0, end - length) : end]
+
+
+def _padded(rows: list[np.ndarray]) -> Tensor:
+    """(batch, longest) int64, padded with 0 on the left."""
+    longest = max(len(row) for row in rows)
+    padded = np.zeros((len(rows), longest), dtype=np.int64)
+    for into, row in zip(padded, rows, strict=True):
+        into[longest - len(row) :] = row
+    return torch.from_numpy(padded)
 
 
 class HistoryData(L.LightningDataModule):
-    """Batches of a split: masked windows to train on, whole histories to rank."""
+    """Batches of a split: windows to train on, whole histories to rank."""
 
-    def __init__(self, split: Split, recipe: Recipe, *, max_length: int, seed: int = 0) -> None:
+    def __init__(self, split: Split, recipe: Recipe, *, places: int, mask_item: int | None, seed: int = 0) -> None:
         super().__init__()
         self.split, self.recipe, self.seed = split, recipe, seed
-        self.length = max_length + 1  # a full window and the masked item behind it
+        self.places, self.mask_item = places, mask_item
 
     @property
     def steps_per_epoch(self) -> int:
@@ -100,6 +109,7 @@ class HistoryData(L.LightningDataModule):
             rows = np.sort(np.random.default_rng(0).choice(len(valid), wanted, replace=False))
         return DataLoader([valid[row] for row in rows], batch_size=512, collate_fn=list)  # type: ignore[arg-type]
 
-    def _windows(self, epoch: int) -> MaskedWindows:
-        rng = np.random.default_rng((self.seed, epoch))
-        return MaskedWindows(self.split.train, length=self.length, recipe=self.recipe, epoch=epoch, rng=rng)
+    def _windows(self, epoch: int) -> Windows:
+        return Windows(
+            self.split.train, self.recipe, places=self.places, mask_item=self.mask_item, seed=(self.seed, epoch)
+        )

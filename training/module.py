@@ -11,11 +11,11 @@ from torch.nn import functional as F  # noqa: N812  its usual name
 
 from recexplain.checkpoint import build_model
 from recexplain.evaluation.ranking import held_out_ranks, hit_rate_at, ndcg_at
-from recexplain.models.network import NetworkRecommender
+from recexplain.models.network import Network, NetworkRecommender
 
 
-class MaskedItemModule(L.LightningModule):
-    """Trains a model to fill masked items in (BERT4Rec, section 3.6: the Cloze task), loss at masked positions only."""
+class SequenceModule(L.LightningModule):
+    """Trains a model to name the items that it is asked for, masked ones or the next ones; no other place is scored."""
 
     def __init__(
         self,
@@ -25,6 +25,7 @@ class MaskedItemModule(L.LightningModule):
         warmup_steps: int = 200,
         total_steps: int = 10_000,  # the rate has fallen to 0 there, along a cosine
         weight_decay: float = 0.0,
+        negatives: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -32,7 +33,7 @@ class MaskedItemModule(L.LightningModule):
         torch.manual_seed(seed)
         self.model = build_model(model)
         self.lr, self.warmup_steps, self.total_steps = lr, warmup_steps, total_steps
-        self.weight_decay, self.seed = weight_decay, seed
+        self.weight_decay, self.negatives, self.seed = weight_decay, negatives, seed
         self._ranks: list[np.ndarray] = []
 
     def on_train_batch_start(self, *_: Any) -> None:
@@ -40,10 +41,14 @@ class MaskedItemModule(L.LightningModule):
         torch.manual_seed(self.seed * 1_000_000_007 + self.global_step)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        """Return the mean cross-entropy of the masked items against the whole catalogue."""
-        items, is_masked = batch
-        states = self.model(items.masked_fill(is_masked, self.model.mask_item))
-        loss = F.cross_entropy(self.model.logits(states[is_masked]), items[is_masked] - 1)
+        """Return the mean cross-entropy of the asked items, against the whole catalogue or a sample of it."""
+        items, targets = batch
+        is_asked = targets != 0
+        states, wanted = self.model(items, is_asked), targets[is_asked]
+        if self.negatives is None:
+            loss = F.cross_entropy(self.model.logits(states), wanted - 1)
+        else:
+            loss = sampled_softmax(self.model, states, wanted, self.negatives)
         self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(items))
         return loss
 
@@ -71,3 +76,19 @@ class MaskedItemModule(L.LightningModule):
             return (step + 1) / self.warmup_steps
         left = max(1, self.total_steps - self.warmup_steps)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - self.warmup_steps) / left)))
+
+
+def sampled_softmax(model: Network, states: Tensor, wanted: Tensor, n_negatives: int) -> Tensor:
+    """Return the mean cross-entropy of the wanted items against themselves and random other ones.
+
+    The negatives, the same for the whole batch, are drawn evenly; each stands for the n_items / n_negatives items that
+    were not drawn (Bengio and Senecal 2008, sampled softmax), so that the loss estimates that of the full softmax. A
+    negative that is the wanted item itself, an accidental hit, does not count. `states`: (n, dim); `wanted`: (n,).
+    """
+    negatives = torch.randint(1, model.n_items + 1, (n_negatives,), device=states.device)
+    distinct, place = torch.unique(wanted, return_inverse=True)
+    logits = model.logits(states, torch.cat([distinct, negatives]))
+    own = logits.gather(1, place[:, None])
+    against = logits[:, len(distinct) :] + math.log(model.n_items / n_negatives)
+    against = against.masked_fill(negatives == wanted[:, None], -torch.inf)
+    return F.cross_entropy(torch.cat([own, against], dim=1), torch.zeros_like(wanted))

@@ -30,7 +30,7 @@ from recexplain.recommender import Recommender
 from recexplain.sequences import Histories, Split, leave_one_out, load_dataset
 from recexplain.training.batches import HistoryData
 from recexplain.training.card import model_card, quality_table, verdict
-from recexplain.training.module import MaskedItemModule
+from recexplain.training.module import SequenceModule
 from recexplain.training.progress import RunProgress
 from recexplain.training.recipe import Recipe
 
@@ -38,7 +38,7 @@ from recexplain.training.recipe import Recipe
 def train(config: DictConfig, out: Path) -> None:
     """Train, or go on with a stopped run of the same options in `out`; a finished one is only shown again."""
     source, recipe, model = source_of(config.data), _recipe(config), _model(config)
-    build_model({**model, "n_items": 1})  # wrong options stop here, before anything is read or written
+    _check_model(model, recipe)  # wrong options stop here, before anything is read or written
     _check_trainer(config)
     dataset = load_dataset(source)
     split = leave_one_out(_limited(dataset.histories, config.limit))
@@ -75,13 +75,15 @@ class _Fitted:
 
 def _fit(config: DictConfig, recipe: Recipe, model: Mapping[str, Any], split: Split, out: Path) -> _Fitted:
     """Train with early stopping; goes on from `training/last.ckpt` where there is one."""
-    data = HistoryData(split, recipe, max_length=build_model(model).max_length, seed=config.seed)
-    module = MaskedItemModule(
+    network = build_model(model)
+    data = HistoryData(split, recipe, places=network.encoder.n_places, mask_item=network.mask_item, seed=config.seed)
+    module = SequenceModule(
         dict(model),
         lr=recipe.lr,
         warmup_steps=recipe.warmup_steps,
         total_steps=recipe.epochs * data.steps_per_epoch,
         weight_decay=recipe.weight_decay,
+        negatives=recipe.negatives,
         seed=config.seed,
     )
     best = ModelCheckpoint(out / "training", "best", monitor="val_ndcg10", mode="max", enable_version_counter=False)
@@ -189,6 +191,14 @@ def _model(config: DictConfig) -> dict[str, Any]:
     if model not in MODELS.values():
         raise OptionError(f"model must be one of {', '.join(MODELS)}, not {model.__name__}")
     return {"name": model.__name__, **arguments}
+
+
+def _check_model(model: Mapping[str, Any], recipe: Recipe) -> None:
+    """Raise `OptionError` where the model cannot be built, or not be trained by this recipe."""
+    is_masked = build_model({**model, "n_items": 1}).mask_item is not None
+    if is_masked != recipe.masked:
+        fitting, what = ("cloze", "a mask") if is_masked else ("next_item", "no mask")
+        raise OptionError(f"{model['name']} has {what}: train it with recipe={fitting}, not {type(recipe).__name__}")
 
 
 def _limited(histories: Histories, limit: int | None) -> Histories:

@@ -28,7 +28,7 @@ class SelfAttention(nn.Module):
     def forward(self, asking: Tensor, x: Tensor, allowed: Tensor | None) -> Tensor:
         """Return what the positions `asking`, (batch, asked, dim), gather from `x`, (batch, length, dim).
 
-        `allowed`: (batch, 1, 1, length) bool, which keys may be looked at; None: all of them.
+        `allowed`: (batch or 1, 1, asked or 1, length) bool, which keys may be looked at; None: all of them.
         """
         query, key, value = (
             self._split(self.query(asking)),
@@ -63,9 +63,9 @@ class Layer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, allowed: Tensor | None, *, asked: slice = slice(None)) -> Tensor:
-        """Return the new states of the positions `asked`, (batch, asked, dim)."""
-        asking = x[:, asked]
+    def forward(self, x: Tensor, allowed: Tensor | None, *, asked: Tensor | None = None) -> Tensor:
+        """Return the new states of the places `asked`, (batch, asked) int64; None: of all. (batch, asked, dim)."""
+        asking = x if asked is None else x.gather(1, asked[..., None].expand(-1, -1, x.shape[2]))
         return self._finish(asking, self.attention(asking, x, allowed))
 
     def explain(self, x: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:

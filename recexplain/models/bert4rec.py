@@ -3,16 +3,15 @@
 import torch
 from torch import Tensor, nn
 
-from recexplain.errors import OptionError
-from recexplain.models.attention import Layer, initialise
+from recexplain.models.attention import initialise
+from recexplain.models.encoder import Encoder
 
 
 class BERT4Rec(nn.Module):
     """Scores the item under a mask from the items on both sides of it.
 
-    Items are 1..n_items, 0 is padding (on the left), n_items + 1 the mask. Positions are counted from the newest
-    item, so that the same history has the same scores however far it is padded. The position table has
-    `max_length + 1` rows: a full window and the mask (or the target) behind it.
+    Items are 1..n_items, 0 is padding (on the left), n_items + 1 the mask. The position table has `max_length + 1`
+    rows: a full window and the mask (or the target) behind it.
     """
 
     def __init__(
@@ -26,55 +25,29 @@ class BERT4Rec(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if min(n_items, max_length, dim, layers, heads) < 1:
-            raise OptionError("n_items, max_length, dim, layers and heads must be 1 or more")
-        if dim % heads:
-            raise OptionError(f"dim must be a multiple of heads, not {dim} with {heads} heads")
-        if not 0 <= dropout < 1:
-            raise OptionError(f"dropout must be at least 0 and below 1, not {dropout}")
         self.n_items, self.max_length, self.mask_item = n_items, max_length, n_items + 1
-        self.item_embedding = nn.Embedding(n_items + 2, dim, padding_idx=0)
-        self.position_embedding = nn.Embedding(max_length + 1, dim)
-        self.input_norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(Layer(dim, heads, dropout) for _ in range(layers))
+        self.encoder = Encoder(n_items, max_length, masked=True, dim=dim, layers=layers, heads=heads, dropout=dropout)
         self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim))
         self.item_bias = nn.Parameter(torch.zeros(n_items))
-        self.apply(initialise)
+        self.head.apply(initialise)
 
-    def forward(self, items: Tensor) -> Tensor:
-        """Return the states, (batch, length, dim), of items, (batch, length)."""
-        return self._states(items, last_only=False)
+    def forward(self, items: Tensor, is_asked: Tensor) -> Tensor:
+        """Return the states, (n_asked, dim), of the asked places of items, both (batch, length), row by row."""
+        states: Tensor = self.encoder(items, is_asked)
+        return states
 
     def predict(self, items: Tensor) -> Tensor:
-        """Return the logits of every item at the last position, (batch, n_items); the last layer computes only it."""
-        return self.logits(self._states(items, last_only=True)[:, -1])
+        """Return the logits of every item at the last place, (batch, n_items), where the mask must stand."""
+        return self.logits(self.encoder.last(items))
 
-    def logits(self, states: Tensor) -> Tensor:
-        """Return the logits of items 1..n_items, (..., n_items), from states, (..., dim); embeddings are tied."""
-        logits: Tensor = self.head(states) @ self.item_embedding.weight[1 : self.n_items + 1].T
-        return logits + self.item_bias
+    def logits(self, states: Tensor, items: Tensor | None = None) -> Tensor:
+        """Return the logits of these items, (m,), or of 1..n_items, from states, (..., dim); embeddings are tied."""
+        vectors, bias = self.encoder.item_embedding.weight[1 : self.n_items + 1], self.item_bias[:]
+        if items is not None:
+            vectors, bias = vectors[items - 1], bias[items - 1]
+        logits: Tensor = self.head(states) @ vectors.T + bias
+        return logits
 
     def explain(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what `forward` does, and the attention, (batch, layers, heads, length, length), of each layer."""
-        x, allowed = self._embed(items), (items != 0)[:, None, None, :]
-        weights = []
-        for layer in self.layers:
-            x, of_layer = layer.explain(x, allowed)  # type: ignore[operator]  # a Layer, which nn.Module hides
-            weights.append(of_layer)
-        return x, torch.stack(weights, dim=1)
-
-    def _embed(self, items: Tensor) -> Tensor:
-        newest_first = torch.arange(items.shape[1] - 1, -1, -1, device=items.device)
-        embedded = self.item_embedding(items) + self.position_embedding(newest_first)
-        dropped: Tensor = self.dropout(self.input_norm(embedded))
-        return dropped
-
-    def _states(self, items: Tensor, *, last_only: bool) -> Tensor:
-        x, present = self._embed(items), items != 0
-        allowed = None if bool(present.all()) else present[:, None, None, :]
-        *first, last = self.layers
-        for layer in first:
-            x = layer(x, allowed)
-        states: Tensor = last(x, allowed, asked=slice(-1, None) if last_only else slice(None))
-        return states
+        """Return all states, (batch, length, dim), and the attention, (batch, layers, heads, length, length)."""
+        return self.encoder.explain(items)

@@ -9,20 +9,23 @@ from torch import Tensor, nn
 
 from recexplain.errors import OptionError
 from recexplain.models.bert4rec import BERT4Rec
+from recexplain.models.sasrec import SASRec
 from recexplain.vocabulary import Vocabulary
+
+Network = BERT4Rec | SASRec
 
 BATCH = 512  # histories in one forward pass; larger ones are slower on CPU
 
 
 class NetworkRecommender:
-    """Our BERT4Rec behind the `Recommender` protocol; a history longer than the window loses its oldest items.
+    """One of our networks behind the `Recommender` protocol; a history longer than the window loses its oldest items.
 
     The model is moved to the device, and stays there. After no item at all it scores what it expects first.
     """
 
     def __init__(
         self,
-        model: BERT4Rec,
+        model: Network,
         vocabulary: Vocabulary | None = None,
         *,
         device: str = "cpu",
@@ -44,7 +47,7 @@ class NetworkRecommender:
         order = np.argsort(lengths, kind="stable")  # like lengths together: less padding
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
-            inputs = self._padded([np.append(histories[row], self.mask_item) for row in rows])
+            inputs = self._padded([self._asking(histories[row]) for row in rows])
             with _evaluating(self.model):
                 scores[rows, 1:] = self.model.predict(inputs).float().cpu().numpy()
         return scores
@@ -57,10 +60,14 @@ class NetworkRecommender:
         found: np.ndarray = weights[0].double().cpu().numpy()
         return found
 
+    def _asking(self, history: np.ndarray) -> np.ndarray:
+        """Return the input that makes the network say what comes next: a mask behind the items, if it has one."""
+        return history if self.mask_item is None else np.append(history, self.mask_item)
+
     def _padded(self, histories: Sequence[np.ndarray]) -> Tensor:
-        """(batch, longest) int64, cut to the newest that fit, padded with 0 on the left."""
-        cut = [history[-(self.max_length + 1) :] for history in histories]
-        items = np.zeros((len(cut), max(len(history) for history in cut)), dtype=np.int64)
+        """(batch, longest) int64, cut to the newest that fit, padded with 0 on the left; one place at the least."""
+        cut = [history[-self.model.encoder.n_places :] for history in histories]
+        items = np.zeros((len(cut), max(1, *(len(history) for history in cut))), dtype=np.int64)
         for row, history in zip(items, cut, strict=True):
             row[len(row) - len(history) :] = history
         return torch.from_numpy(items).to(self.device)

@@ -1,4 +1,4 @@
-"""BERT4Rec behind the protocol: what is computed, what is left as it was, and what a checkpoint keeps."""
+"""Our networks behind the protocol: what is computed, what is left as it was, and what a checkpoint keeps."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,8 @@ from recexplain import counterfactual as verdict
 from recexplain.checkpoint import Checkpoint, save_checkpoint
 from recexplain.errors import CheckpointError, OptionError
 from recexplain.models.bert4rec import BERT4Rec
-from recexplain.models.network import BATCH, NetworkRecommender
+from recexplain.models.network import BATCH, Network, NetworkRecommender
+from recexplain.models.sasrec import SASRec
 from recexplain.vocabulary import Vocabulary
 
 MODEL = {"name": "BERT4Rec", "n_items": 11, "max_length": 6, "dim": 8, "layers": 2, "heads": 2, "dropout": 0.3}
@@ -22,13 +23,21 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+OPTIONS = {name: value for name, value in MODEL.items() if name != "name"}
+
+
 @pytest.fixture
-def network() -> BERT4Rec:
+def network() -> Network:
     """Untrained, but with weights of a size that matters."""
-    return loud(BERT4Rec(**{name: value for name, value in MODEL.items() if name != "name"}))
+    return loud(BERT4Rec(**OPTIONS))
 
 
-def loud(network: BERT4Rec) -> BERT4Rec:
+@pytest.fixture(params=[BERT4Rec, SASRec])
+def either(request: pytest.FixtureRequest) -> Network:
+    return loud(request.param(**OPTIONS))
+
+
+def loud(network: Network) -> Network:
     draw = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -36,29 +45,31 @@ def loud(network: BERT4Rec) -> BERT4Rec:
     return network
 
 
-def by_hand(network: BERT4Rec, items: list[int]) -> Tensor:
+def by_hand(network: Network, items: list[int]) -> Tensor:
     """The scores after a padded input, by the formulas of the papers, one position and one head at a time."""
-    state = network.state_dict()
+    state = {name.removeprefix("encoder."): tensor for name, tensor in network.state_dict().items()}
     x = torch.stack([state["item_embedding.weight"][item] for item in items])
     x = x + torch.stack([state["position_embedding.weight"][len(items) - 1 - place] for place in range(len(items))])
-    x = normed(x, network.input_norm)
+    x = normed(x, network.encoder.input_norm)
     present = [place for place, item in enumerate(items) if item != 0]
-    for layer in network.layers:
+    for layer in network.encoder.layers:
         attention, dim = layer.attention, x.shape[1] // layer.attention.heads
         gathered = []
         for place in range(len(items)):
+            seen = present if isinstance(network, BERT4Rec) else [other for other in present if other <= place]
+            seen = seen or [place]  # before the first item there is nothing but the place itself
             parts = []
             for head in range(attention.heads):
                 of_head = slice(head * dim, (head + 1) * dim)
                 query = attention.query(x[place])[of_head]
-                logits = torch.stack([query @ attention.key(x[other])[of_head] / dim**0.5 for other in present])
+                logits = torch.stack([query @ attention.key(x[other])[of_head] / dim**0.5 for other in seen])
                 shares = torch.exp(logits) / torch.exp(logits).sum()
-                parts.append(sum(s * attention.value(x[o])[of_head] for s, o in zip(shares, present, strict=True)))
+                parts.append(sum(s * attention.value(x[o])[of_head] for s, o in zip(shares, seen, strict=True)))
             gathered.append(attention.output(torch.cat(parts)))
         x = normed(x + torch.stack(gathered), layer.attention_norm)
         x = normed(x + layer.feed_forward(x), layer.feed_forward_norm)
-    state_of_mask = network.head(x[-1])
-    return state["item_embedding.weight"][1:-1] @ state_of_mask + state["item_bias"]
+    vectors = state["item_embedding.weight"][1 : network.n_items + 1]
+    return vectors @ network.head(x[-1]) + state["item_bias"] if isinstance(network, BERT4Rec) else vectors @ x[-1]
 
 
 def normed(x: Tensor, norm: nn.LayerNorm) -> Tensor:
@@ -66,45 +77,60 @@ def normed(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     return centred / torch.sqrt(centred.pow(2).mean(-1, keepdim=True) + norm.eps) * norm.weight + norm.bias
 
 
-@pytest.mark.parametrize("history", [[3], [3, 1, 4, 1, 5, 9], [3, 0, 4, 0, 0, 9], [0, 2, 0]], ids=str)
+@pytest.mark.parametrize("history", [[3], [3, 1, 4, 1, 5, 9], [3, 0, 4, 0, 0, 9], [0, 2, 0], [0, 0]], ids=str)
 def test_scores_are_those_of_the_formulas_and_what_is_padded_is_not_attended(
-    history: list[int], network: BERT4Rec
+    history: list[int], either: Network
 ) -> None:
-    scores = NetworkRecommender(network).scores([np.array(history)])[0]
+    scores = NetworkRecommender(either).scores([np.array(history)])[0]
     assert scores[0] == -np.inf
     with torch.no_grad():
-        expected = by_hand(network, [*history, network.mask_item]).numpy()
+        expected = by_hand(either, history if either.mask_item is None else [*history, either.mask_item]).numpy()
     np.testing.assert_allclose(scores[1:], expected, rtol=1e-4, atol=1e-4)
     assert np.ptp(expected) > 1
 
 
-@pytest.mark.parametrize("padding", [0, 3])
-def test_the_open_path_gives_the_states_of_the_fast_one(padding: int, network: BERT4Rec) -> None:
-    network.eval()
-    items = torch.tensor([[0] * padding + [3, 1, 0, 12]])
+@pytest.mark.parametrize("padding", [0, 2])
+def test_the_open_path_gives_the_states_of_the_fast_one(padding: int, either: Network) -> None:
+    either.eval()
+    items = torch.tensor([[0] * padding + [3, 1, 0, 11], [0] * padding + [4, 4, 2, 9]])
+    is_asked = items == 0  # what follows asks every place, then a few, not as many in every row
+    with torch.no_grad():
+        states, weights = either.explain(items)
+        torch.testing.assert_close(states.flatten(0, 1), either(items, torch.ones_like(is_asked)), **CLOSE)
+        is_asked[:, :] = False
+        is_asked[0, 1] = is_asked[1, 3] = is_asked[1, 2] = True
+        torch.testing.assert_close(states[is_asked], either(items, is_asked), **CLOSE)
+        torch.testing.assert_close(either.logits(states[:, -1]), either.predict(items), **CLOSE)
+    torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights.sum(-1)))
+    is_pad = (items == 0)[:, None, None, None, :] & (items != 0)[:, None, None, :, None]
+    assert (weights.masked_select(is_pad) == 0).all()
+
+
+def test_sasrec_never_looks_ahead() -> None:
+    network = loud(SASRec(**OPTIONS)).eval()
+    items, changed = torch.tensor([[3, 1, 5, 9]]), torch.tensor([[3, 1, 5, 2]])
     with torch.no_grad():
         states, weights = network.explain(items)
-        torch.testing.assert_close(states, network(items), **CLOSE)
-        torch.testing.assert_close(network.logits(states[:, -1]), network.predict(items), **CLOSE)
-    torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights.sum(-1)))
-    assert (weights[..., (items == 0)[0]] == 0).all()
+        torch.testing.assert_close(states[:, :3], network.explain(changed)[0][:, :3])
+    assert (weights.triu(1) == 0).all()
 
 
-def test_attention_is_over_the_newest_items_and_the_target(network: BERT4Rec) -> None:
-    recommender = NetworkRecommender(network)
+def test_attention_is_over_the_newest_items_that_fit_and_the_target(either: Network) -> None:
+    recommender = NetworkRecommender(either)
     history = np.array([9, 8, 7, 6, 5, 4, 3, 2])
     attention = recommender.attention(history, 11)
-    assert attention.shape == (2, 2, 7, 7)
+    seen = [7, 6, 5, 4, 3, 2, 11] if either.mask_item else [6, 5, 4, 3, 2, 11]  # a mask has a place of its own
+    assert attention.shape == (2, 2, len(seen), len(seen))
     assert attention.dtype == np.float64
     with torch.no_grad():
-        _, expected = network.eval().explain(torch.tensor([[7, 6, 5, 4, 3, 2, 11]]))
+        _, expected = either.eval().explain(torch.tensor([seen]))
     np.testing.assert_array_equal(attention, expected[0].double().numpy())
     assert not np.allclose(attention[:, :, -1], recommender.attention(history, 10)[:, :, -1])
 
 
-def test_flags_and_weights_are_left_as_they_were_after_an_error_too(network: BERT4Rec) -> None:
+def test_flags_and_weights_are_left_as_they_were_after_an_error_too(network: Network) -> None:
     network.train()
-    network.layers[0].eval()  # a mixture, which `model.train()` would not restore
+    network.encoder.layers[0].eval()  # a mixture, which `model.train()` would not restore
     flags = [module.training for module in network.modules()]
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     recommender = NetworkRecommender(network)
@@ -117,15 +143,15 @@ def test_flags_and_weights_are_left_as_they_were_after_an_error_too(network: BER
     np.testing.assert_array_equal(recommender.scores([np.array([1, 2])]), first)  # dropout is off
 
 
-def test_more_histories_than_one_forward_pass_takes(network: BERT4Rec) -> None:
+def test_more_histories_than_one_forward_pass_takes(either: Network) -> None:
     draw = np.random.default_rng(0)
     histories = [draw.integers(1, 12, length) for length in draw.integers(0, 9, BATCH + 70)]
-    recommender = NetworkRecommender(network)
+    recommender = NetworkRecommender(either)
     alone = np.concatenate([recommender.scores([history]) for history in histories[::10]])
     np.testing.assert_allclose(recommender.scores(histories)[::10], alone, rtol=0, atol=verdict.CLOSE / 2)
 
 
-def test_an_absent_device_is_refused_in_a_sentence(network: BERT4Rec) -> None:
+def test_an_absent_device_is_refused_in_a_sentence(network: Network) -> None:
     assert NetworkRecommender(network, device="cpu").device == torch.device("cpu")
     with pytest.raises(OptionError, match="the device 'abacus' cannot be used here"):
         NetworkRecommender(network, device="abacus")
@@ -133,7 +159,7 @@ def test_an_absent_device_is_refused_in_a_sentence(network: BERT4Rec) -> None:
 
 @pytest.fixture
 def checkpoint() -> Checkpoint:
-    network = loud(BERT4Rec(**{name: value for name, value in MODEL.items() if name != "name"}))
+    network = loud(BERT4Rec(**OPTIONS))
     vocabulary = Vocabulary(tuple(f"film {n}" for n in range(1, 12)), {"film 3": "Amélie (2001)"})
     return Checkpoint(MODEL, network.state_dict(), vocabulary, {"name": "ML100K"}, "data", {"ndcg": 0.1}, {"seed": 3})
 

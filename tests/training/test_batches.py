@@ -8,24 +8,30 @@ import torch
 
 from recexplain.errors import OptionError
 from recexplain.sequences import Histories, leave_one_out
-from recexplain.training.batches import HistoryData, MaskedWindows
-from recexplain.training.recipe import Recipe
+from recexplain.training.batches import HistoryData, Windows
+from recexplain.training.recipe import Cloze, NextItem, Recipe
 
 HISTORIES = [np.arange(1, 4), np.arange(10, 40), np.arange(100, 105), np.array([7])]  # ascending: a window is a run
-RECIPE = Recipe(batch_size=4)
+MASK = 999
+NO_LAST = Cloze(batch_size=4, first_last_share=0.0)
 
 
-def windows(recipe: Recipe = RECIPE, *, length: int = 8, seed: int = 0, histories=HISTORIES) -> MaskedWindows:
-    return MaskedWindows(histories, length=length, recipe=recipe, epoch=0, rng=np.random.default_rng(seed))
+CLOZE = Cloze(batch_size=4)
 
 
-def rows(batches: MaskedWindows) -> list[tuple[np.ndarray, np.ndarray]]:
+def windows(recipe: Recipe = CLOZE, *, places: int = 8, seed: int = 0, histories=HISTORIES) -> Windows:
+    mask = MASK if recipe.masked else None
+    return Windows(histories, recipe, places=places, mask_item=mask, seed=(seed, 0))
+
+
+def rows(batches: Windows) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return (items, is_masked) of every window, without padding."""
     found = []
-    for items, is_masked in batches:
-        for row, masked in zip(items.numpy(), is_masked.numpy(), strict=True):
-            found.append((row[row != 0], masked[row != 0]))
-            assert not masked[row == 0].any(), "padding is never masked"
+    for inputs, targets in batches:
+        for row, wanted in zip(inputs.numpy(), targets.numpy(), strict=True):
+            assert (wanted[row == 0] == 0).all(), "padding is never asked"
+            assert ((wanted != 0) == (row == MASK)).all(), "what is masked is asked, and nothing else"
+            found.append((np.where(row == MASK, wanted, row)[row != 0], (row == MASK)[row != 0]))
     return found
 
 
@@ -36,37 +42,37 @@ def test_a_window_is_a_run_of_the_history_no_longer_than_the_window() -> None:
 
 
 def test_a_long_history_gives_a_window_for_each_full_one_and_a_short_history_one() -> None:
-    starts = [items[0] // 10 for items, _ in rows(windows(Recipe(batch_size=4, first_last_share=0.0)))]
+    starts = [items[0] // 10 for items, _ in rows(windows(NO_LAST))]
     assert starts.count(10) == 1  # 100..104
     assert sum(1 <= start < 4 for start in starts) == round(30 / 8)
     assert len(starts) == len(windows().rows) == 3 + 4
 
 
 def test_every_window_has_a_masked_item() -> None:
-    sparse = Recipe(batch_size=4, mask_ratio=0.001, first_last_share=0.0)
+    sparse = Cloze(batch_size=4, mask_ratio=0.001, first_last_share=0.0)
     assert all(masked.any() for _, masked in rows(windows(sparse)))
 
 
 def test_windows_for_the_last_item_mask_it_alone_and_end_anywhere() -> None:
-    found = [row for seed in range(200) for row in rows(windows(Recipe(batch_size=4, first_last_share=1.0), seed=seed))]
+    found = [row for seed in range(200) for row in rows(windows(Cloze(batch_size=4, first_last_share=1.0), seed=seed))]
     assert all(masked[-1] and masked.sum() == 1 for _, masked in found)
     ends = {int(items[-1]) for items, _ in found if 10 <= items[0] < 40}
     assert ends == set(range(11, 40))  # never the oldest item: nothing stands before it
 
 
 def test_the_share_of_windows_for_the_last_item_grows_evenly_over_the_epochs() -> None:
-    recipe = Recipe(epochs=5, first_last_share=0.1, last_share=0.9)
+    recipe = Cloze(epochs=5, first_last_share=0.1, last_share=0.9)
     assert [round(recipe.last_share_at(epoch), 6) for epoch in range(5)] == [0.1, 0.3, 0.5, 0.7, 0.9]
-    assert Recipe(epochs=1).last_share_at(0) == Recipe().first_last_share
+    assert Cloze(epochs=1).last_share_at(0) == Cloze().first_last_share
 
 
 def test_ordinary_windows_are_as_full_as_the_history_allows() -> None:
-    for items, _ in rows(windows(Recipe(batch_size=4, first_last_share=0.0))):
+    for items, _ in rows(windows(NO_LAST)):
         assert len(items) == min(8, len(next(h for h in HISTORIES if items[0] in h)))
 
 
 def test_the_share_of_masked_items_is_the_recipe_s() -> None:
-    recipe = Recipe(batch_size=4, mask_ratio=0.3, first_last_share=0.0)
+    recipe = Cloze(batch_size=4, mask_ratio=0.3, first_last_share=0.0)
     masked = np.concatenate(
         [m for seed in range(200) for items, m in rows(windows(recipe, seed=seed)) if len(items) == 8]
     )
@@ -75,10 +81,10 @@ def test_the_share_of_masked_items_is_the_recipe_s() -> None:
 
 def test_a_batch_holds_windows_of_like_length() -> None:
     histories = [np.arange(1, n + 1) for n in range(1, 41)]
-    recipe = Recipe(batch_size=10, first_last_share=0.0)
+    recipe = Cloze(batch_size=10, first_last_share=0.0)
     spreads = [
         int((items != 0).sum(1).max() - (items != 0).sum(1).min())
-        for items, _ in windows(recipe, length=64, histories=histories)
+        for items, _ in windows(recipe, places=64, histories=histories)
     ]
     assert max(spreads) == 9  # 40 lengths in 4 batches
 
@@ -95,14 +101,15 @@ def test_an_epoch_has_the_same_number_of_batches_every_time() -> None:
 
 def test_validation_and_test_items_are_never_trained_on() -> None:
     histories = Histories.of(["a", "b"], [np.arange(1, 21), np.arange(31, 41)])
-    data = HistoryData(leave_one_out(histories), Recipe(batch_size=2), max_length=5)
-    seen = {int(item) for epoch in range(50) for items, _ in data._windows(epoch) for item in items.flatten()}
-    assert seen - {0} == {*range(1, 19), *range(31, 39)}
+    data = HistoryData(leave_one_out(histories), Cloze(batch_size=2), places=6, mask_item=MASK)
+    batches = [batch for epoch in range(50) for batch in data._windows(epoch)]
+    seen = {int(item) for batch in batches for part in batch for item in part.flatten()}
+    assert seen - {0, MASK} == {*range(1, 19), *range(31, 39)}
 
 
 def test_validation_is_on_a_fixed_sample() -> None:
     split = leave_one_out(Histories.of([str(n) for n in range(9)], [np.arange(n, n + 4) for n in range(1, 10)]))
-    data = HistoryData(split, Recipe(validation_users=4), max_length=5)
+    data = HistoryData(split, Cloze(validation_users=4), places=6, mask_item=MASK)
     once, twice = ([h.tolist() for batch in data.val_dataloader() for h in batch] for _ in range(2))
     assert once == twice
     assert len(once) == 4
@@ -124,14 +131,33 @@ def test_validation_is_on_a_fixed_sample() -> None:
         ("validate_every", 0),
         ("validation_users", 0),
         ("patience", 0),
+        ("negatives", 0),
     ],
 )
 def test_a_recipe_refuses_what_cannot_be(name: str, value: float) -> None:
     with pytest.raises(OptionError, match=rf"recipe\.{name} must be"):
-        dataclasses.replace(Recipe(), **{name: value})
+        dataclasses.replace(Cloze(), **{name: value})
 
 
-def test_batches_are_tensors_of_one_shape() -> None:
-    for items, is_masked in windows():
-        assert items.shape == is_masked.shape
-        assert (items.dtype, is_masked.dtype) == (torch.int64, torch.bool)
+@pytest.mark.parametrize("recipe", [Cloze(), NextItem()])
+def test_batches_are_tensors_of_one_shape(recipe: Recipe) -> None:
+    for inputs, targets in windows(recipe):
+        assert inputs.shape == targets.shape
+        assert inputs.dtype == targets.dtype == torch.int64
+
+
+def test_a_causal_window_asks_at_every_place_for_the_item_behind_it() -> None:
+    lengths = []
+    for inputs, targets in windows(NextItem(batch_size=2)):
+        for row, wanted in zip(inputs.numpy(), targets.numpy(), strict=True):
+            assert (wanted[row != 0] == row[row != 0] + 1).all()
+            assert (wanted[row == 0] == 0).all()
+            lengths.append(int((row != 0).sum()))
+    assert sorted(lengths) == [2, 4, 8, 8, 8]  # a history of one item has nothing to ask; 30 items hold 30 / 9 windows
+
+
+def test_a_full_window_of_a_long_history_is_the_newest_part_or_one_from_anywhere() -> None:
+    drawn = [items for seed in range(100) for items, _ in rows(windows(NO_LAST, seed=seed))]
+    ends = [int(items[-1]) for items in drawn if 10 <= items[0] < 40]
+    assert set(ends) == set(range(17, 40))
+    assert 0.4 < np.mean(np.array(ends) == 39) < 0.65

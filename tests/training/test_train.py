@@ -106,7 +106,7 @@ def test_seeds_differ_and_repeat(ratings: Path, tmp_path: Path) -> None:
         assert cli.main(options(ratings, tmp_path / name, "recipe.epochs=1", f"seed={seed}")) == 0
     a, b, c = (weights(tmp_path / name) for name in "abc")
     assert all(torch.equal(a[name], b[name]) for name in a)
-    assert not torch.equal(a["item_embedding.weight"], c["item_embedding.weight"])
+    assert not torch.equal(a["encoder.item_embedding.weight"], c["encoder.item_embedding.weight"])
 
 
 def test_a_finished_run_is_only_shown_again(ratings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

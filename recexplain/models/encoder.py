@@ -1,0 +1,107 @@
+"""The Transformer that our models share: items -> states, of all places or only of those that are asked for."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from recexplain.errors import OptionError
+from recexplain.models.attention import Layer, initialise
+
+
+class Encoder(nn.Module):
+    """Item and position embeddings, then layers; items are 1..n_items, 0 is padding (on the left).
+
+    A masked encoder looks both ways, knows the mask as item n_items + 1, and has a place for it beside `max_length`
+    items. One that is not is causal: a place looks at itself and at older ones only. Positions are counted from the
+    newest item, so that the same history has the same states however far it is padded. Padding is looked at by nobody;
+    a place that would see nothing at all sees itself.
+    """
+
+    def __init__(
+        self, n_items: int, max_length: int, *, masked: bool, dim: int, layers: int, heads: int, dropout: float
+    ) -> None:
+        super().__init__()
+        if min(n_items, max_length, dim, layers, heads) < 1:
+            raise OptionError("n_items, max_length, dim, layers and heads must be 1 or more")
+        if dim % heads:
+            raise OptionError(f"dim must be a multiple of heads, not {dim} with {heads} heads")
+        if not 0 <= dropout < 1:
+            raise OptionError(f"dropout must be at least 0 and below 1, not {dropout}")
+        self.causal = not masked
+        self.item_embedding = nn.Embedding(1 + n_items + masked, dim, padding_idx=0)
+        self.position_embedding = nn.Embedding(max_length + masked, dim)
+        self.input_norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(Layer(dim, heads, dropout) for _ in range(layers))
+        self.apply(initialise)
+
+    @property
+    def n_places(self) -> int:
+        """How many places it has, for items and the mask."""
+        return self.position_embedding.num_embeddings
+
+    def forward(self, items: Tensor, is_asked: Tensor) -> Tensor:
+        """Return the states, (n_asked, dim), of the asked places of items, (batch, length), row by row.
+
+        `is_asked`: (batch, length) bool. The last layer computes little more than what is asked.
+        """
+        places, is_real = _places(is_asked)
+        states = self._states(items, places)
+        return states[is_real]
+
+    def last(self, items: Tensor) -> Tensor:
+        """Return the state of the newest place of each row of items, (batch, dim)."""
+        places = items.new_full((len(items), 1), items.shape[1] - 1)
+        return self._states(items, places)[:, 0]
+
+    def explain(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return all states, (batch, length, dim), and the attention, (batch, layers, heads, length, length)."""
+        x, allowed = self._embed(items), self._allowed(items)
+        weights = []
+        for layer in self.layers:
+            x, of_layer = cast("Layer", layer).explain(x, allowed)
+            weights.append(of_layer)
+        return x, torch.stack(weights, dim=1)
+
+    def _embed(self, items: Tensor) -> Tensor:
+        newest_first = torch.arange(items.shape[1] - 1, -1, -1, device=items.device)
+        embedded = self.item_embedding(items) + self.position_embedding(newest_first)
+        dropped: Tensor = self.dropout(self.input_norm(embedded))
+        return dropped
+
+    def _states(self, items: Tensor, places: Tensor) -> Tensor:
+        """(batch, asked, dim), of the places (batch, asked)."""
+        x = self._embed(items)
+        allowed = None if not self.causal and bool((items != 0).all()) else self._allowed(items)
+        *first, last = self.layers
+        for layer in first:
+            x = layer(x, allowed)
+        if places.shape[1] == items.shape[1]:
+            return cast("Tensor", last(x, allowed))
+        if allowed is not None and allowed.shape[2] > 1:
+            allowed = allowed.expand(len(items), -1, -1, -1).gather(
+                2, places[:, None, :, None].expand(-1, -1, -1, items.shape[1])
+            )
+        return cast("Tensor", last(x, allowed, asked=places))
+
+    def _allowed(self, items: Tensor) -> Tensor:
+        """(batch or 1, 1, length or 1, length) bool: which places (the last axis) each place may look at."""
+        present = (items != 0)[:, None, None, :]
+        if not self.causal:
+            return present
+        length = items.shape[1]
+        older = torch.ones(length, length, dtype=torch.bool, device=items.device).tril()
+        allowed: Tensor = older if bool(present.all()) else older & present
+        alone = ~allowed.any(-1, keepdim=True) & torch.eye(length, dtype=torch.bool, device=items.device)
+        return (allowed | alone).reshape(-1, 1, length, length)
+
+
+def _places(is_asked: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the asked places of each row first, (batch, asked), and which of these are asked; all, if most are."""
+    length = is_asked.shape[1]
+    most = int(is_asked.sum(1).max())
+    if most > 0.75 * length:
+        return torch.arange(length, device=is_asked.device).expand(len(is_asked), -1), is_asked
+    places = is_asked.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
+    return places, is_asked.gather(1, places)
