@@ -26,18 +26,19 @@ class Windows(IterableDataset[tuple[Tensor, Tensor]]):
         places: int,  # of the model: a window is no longer
         mask_item: int | None,
         seed: tuple[int, int],  # of the run, and the epoch
+        share: tuple[int, int] = (0, 1),  # this process, and of how many
     ) -> None:
         self.histories = [history for history in histories if len(history) > (mask_item is None)]
-        self.recipe, self.mask_item, self.seed = recipe, mask_item, seed
+        self.recipe, self.mask_item, self.seed, self.share = recipe, mask_item, seed, share
         self.length = places if mask_item is not None else places + 1  # the item behind a causal window is only asked
         wanted: list[int] = [
             max(1, round(recipe.windows * len(h) / self.length)) if len(h) > self.length else 1 for h in self.histories
         ]
         self.rows: np.ndarray = np.repeat(np.arange(len(self.histories)), wanted)
+        self.done = 0  # batches of this process that were given out; a loop begins behind them
 
     def __len__(self) -> int:
-        n_batches: int = math.ceil(len(self.rows) / self.recipe.batch_size)
-        return n_batches
+        return math.ceil(math.ceil(len(self.rows) / self.recipe.batch_size) / self.share[1])
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         rng = np.random.default_rng(self.seed)
@@ -45,8 +46,11 @@ class Windows(IterableDataset[tuple[Tensor, Tensor]]):
         jitter = rng.random(len(windows))  # equal lengths in another order every epoch
         order = np.lexsort((jitter, np.array([len(inputs) for inputs, _ in windows])))
         size = self.recipe.batch_size
-        for batch in rng.permutation(len(self)):
+        process, n_processes = self.share
+        batches = np.resize(rng.permutation(math.ceil(len(order) / size)), len(self) * n_processes)  # as many for each
+        for batch in batches[process::n_processes][self.done :]:
             chosen = [windows[row] for row in order[batch * size : (batch + 1) * size]]
+            self.done += 1
             yield _padded([inputs for inputs, _ in chosen]), _padded([targets for _, targets in chosen])
 
     def _window(self, history: np.ndarray, rng: np.random.Generator) -> Row:
@@ -82,6 +86,23 @@ def _padded(rows: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(padded)
 
 
+class WindowLoader(DataLoader[tuple[Tensor, Tensor]]):
+    """An epoch's batches as Lightning wants them: it knows how many were given out, so that a run can stop anywhere."""
+
+    dataset: Windows
+
+    def __init__(self, windows: Windows) -> None:
+        super().__init__(windows, batch_size=None)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how far the epoch is; at its end the next one begins."""
+        return {"done": self.dataset.done % len(self.dataset)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on behind the batches that were given out."""
+        self.dataset.done = state["done"]
+
+
 class HistoryData(L.LightningDataModule):
     """Batches of a split: windows to train on, whole histories to rank."""
 
@@ -90,15 +111,15 @@ class HistoryData(L.LightningDataModule):
         self.split, self.recipe, self.seed = split, recipe, seed
         self.places, self.mask_item = places, mask_item
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """How many batches an epoch has: the same in every epoch."""
-        return len(self._windows(0))
+    def steps_per_epoch(self, n_processes: int = 1) -> int:
+        """Return how many batches an epoch has for each process: the same in every epoch."""
+        return len(self._windows(0, (0, n_processes)))
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def train_dataloader(self) -> WindowLoader:
         """Return the batches of the trainer's current epoch; their randomness comes from seed and epoch alone."""
         assert self.trainer is not None
-        return DataLoader(self._windows(self.trainer.current_epoch), batch_size=None)
+        share = self.trainer.global_rank, self.trainer.world_size
+        return WindowLoader(self._windows(self.trainer.current_epoch, share))
 
     def val_dataloader(self) -> DataLoader[list[np.ndarray]]:
         """Return the histories to validate on, the validation item last; a fixed sample of `validation_users`."""
@@ -109,7 +130,8 @@ class HistoryData(L.LightningDataModule):
             rows = np.sort(np.random.default_rng(0).choice(len(valid), wanted, replace=False))
         return DataLoader([valid[row] for row in rows], batch_size=512, collate_fn=list)  # type: ignore[arg-type]
 
-    def _windows(self, epoch: int) -> Windows:
+    def _windows(self, epoch: int, share: tuple[int, int] = (0, 1)) -> Windows:
+        seed = self.seed, epoch
         return Windows(
-            self.split.train, self.recipe, places=self.places, mask_item=self.mask_item, seed=(self.seed, epoch)
+            self.split.train, self.recipe, places=self.places, mask_item=self.mask_item, seed=seed, share=share
         )

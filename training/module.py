@@ -37,8 +37,8 @@ class SequenceModule(L.LightningModule):
         self._ranks: list[np.ndarray] = []
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Seed dropout by step, so that a resumed run continues as an uninterrupted one would."""
-        torch.manual_seed(self.seed * 1_000_000_007 + self.global_step)
+        """Seed dropout by process and step, so that a resumed run continues as an uninterrupted one would."""
+        torch.manual_seed(self.seed * 1_000_000_007 + self.global_rank * 100_000_007 + self.global_step)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """Return the mean cross-entropy of the asked items, against the whole catalogue or a sample of it."""
@@ -49,7 +49,7 @@ class SequenceModule(L.LightningModule):
             loss = F.cross_entropy(self.model.logits(states), wanted - 1)
         else:
             loss = sampled_softmax(self.model, states, wanted, self.negatives)
-        self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(items))
+        self.log("train_loss", loss)  # for a logger, by step
         return loss
 
     def validation_step(self, histories: list[np.ndarray], _: int) -> None:
@@ -61,8 +61,8 @@ class SequenceModule(L.LightningModule):
         """Log NDCG@10 and HR@10 of the validation users."""
         ranks = np.concatenate(self._ranks)
         self._ranks.clear()
-        self.log("val_ndcg10", ndcg_at(ranks, 10), prog_bar=True)
-        self.log("val_hr10", hit_rate_at(ranks, 10), prog_bar=True)
+        self.log("val_ndcg10", ndcg_at(ranks, 10), sync_dist=True)  # the same in every process
+        self.log("val_hr10", hit_rate_at(ranks, 10), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with a linear warm-up and a cosine down to 0, by step."""

@@ -1,9 +1,6 @@
 """The entry `recexplain train`: data -> fitted model -> checkpoint, figures beside counting models, model card."""
 
 import json
-import logging
-import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +12,6 @@ import torch
 from hydra.utils import get_class, instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -31,15 +27,16 @@ from recexplain.sequences import Histories, Split, leave_one_out, load_dataset
 from recexplain.training.batches import HistoryData
 from recexplain.training.card import model_card, quality_table, verdict
 from recexplain.training.module import SequenceModule
-from recexplain.training.progress import RunProgress
+from recexplain.training.progress import RunProgress, quiet
 from recexplain.training.recipe import Recipe
+from recexplain.training.record import Interruption, RunRecord
 
 
 def train(config: DictConfig, out: Path) -> None:
     """Train, or go on with a stopped run of the same options in `out`; a finished one is only shown again."""
     source, recipe, model = source_of(config.data), _recipe(config), _model(config)
     _check_model(model, recipe)  # wrong options stop here, before anything is read or written
-    _check_trainer(config)
+    trainer_options = _trainer_options(config)
     dataset = load_dataset(source)
     split = leave_one_out(_limited(dataset.histories, config.limit))
     options = plain(config)
@@ -48,8 +45,10 @@ def train(config: DictConfig, out: Path) -> None:
     if path.exists():
         console.print(f"{path} is finished already")
     else:
-        fitted = _fit(config, recipe, {**model, "n_items": dataset.vocabulary.n_items}, split, out)
-        metrics = _measure(fitted, dataset.vocabulary.n_items, split)
+        n_items = dataset.vocabulary.n_items
+        trainer = _trainer(trainer_options, recipe, out / "training")
+        fitted = _fit(trainer, split, recipe, {**model, "n_items": n_items}, config.seed)
+        metrics = _measure(fitted, n_items, split)
         checkpoint = Checkpoint(
             fitted.model, fitted.weights, dataset.vocabulary, record(source), dataset.data_hash, metrics, options
         )
@@ -73,68 +72,61 @@ class _Fitted:
     cpu_seconds: float
 
 
-def _fit(config: DictConfig, recipe: Recipe, model: Mapping[str, Any], split: Split, out: Path) -> _Fitted:
-    """Train with early stopping; goes on from `training/last.ckpt` where there is one."""
+def _fit(trainer: L.Trainer, split: Split, recipe: Recipe, model: Mapping[str, Any], seed: int) -> _Fitted:
+    """Train with early stopping; goes on from the folder's `last.ckpt` where there is one."""
     network = build_model(model)
-    data = HistoryData(split, recipe, places=network.encoder.n_places, mask_item=network.mask_item, seed=config.seed)
+    data = HistoryData(split, recipe, places=network.encoder.n_places, mask_item=network.mask_item, seed=seed)
     module = SequenceModule(
         dict(model),
         lr=recipe.lr,
         warmup_steps=recipe.warmup_steps,
-        total_steps=recipe.epochs * data.steps_per_epoch,
+        total_steps=recipe.epochs * data.steps_per_epoch(trainer.world_size),
         weight_decay=recipe.weight_decay,
         negatives=recipe.negatives,
-        seed=config.seed,
+        seed=seed,
     )
-    best = ModelCheckpoint(out / "training", "best", monitor="val_ndcg10", mode="max", enable_version_counter=False)
-    trainer = _trainer(config, recipe, best, out)
-    last = out / "training" / "last.ckpt"
-    began, cpu_began = time.perf_counter(), time.process_time()
+    folder = Path(trainer.default_root_dir)
+    last = folder / "last.ckpt"
     try:
         trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C, after it has shut down
         raise KeyboardInterrupt from None
-    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-    weights = {name.removeprefix("model."): tensor for name, tensor in state["state_dict"].items()}
+    best, end = (
+        torch.load(folder / name, map_location="cpu", weights_only=True) for name in ("best.ckpt", "last.ckpt")
+    )
+    record = end["callbacks"][RunRecord.__qualname__]
     return _Fitted(
         model=model,
-        weights=weights,
-        epochs=trainer.current_epoch,
-        best_epoch=int(state["epoch"]) + 1,
-        seconds=time.perf_counter() - began,
-        cpu_seconds=time.process_time() - cpu_began,
+        weights={name.removeprefix("model."): tensor for name, tensor in best["state_dict"].items()},
+        epochs=len(record["rows"]),
+        best_epoch=int(best["epoch"]) + 1,
+        seconds=record["seconds"],
+        cpu_seconds=record["cpu_seconds"],
     )
 
 
-def _trainer(config: DictConfig, recipe: Recipe, best: ModelCheckpoint, out: Path) -> L.Trainer:
-    _quiet()
-    last = ModelCheckpoint(out / "training", "last", save_on_train_epoch_end=True, enable_version_counter=False)
-    stopping = EarlyStopping("val_ndcg10", mode="max", patience=recipe.patience)
+def _trainer(options: Mapping[str, Any], recipe: Recipe, folder: Path) -> L.Trainer:
+    record = RunRecord(folder)
     return L.Trainer(
-        **plain(config)["trainer"],
+        **options,
+        default_root_dir=folder,
         max_epochs=recipe.epochs,
         check_val_every_n_epoch=min(recipe.validate_every, recipe.epochs),  # a run without a validation keeps nothing
         reload_dataloaders_every_n_epochs=1,  # every epoch draws its own windows
-        callbacks=[best, last, stopping, RunProgress()],
-        logger=CSVLogger(out, name="training", version=""),
+        callbacks=[
+            record,
+            RunProgress(record),
+            EarlyStopping("val_ndcg10", mode="max", patience=recipe.patience),
+            ModelCheckpoint(folder, "best", monitor="val_ndcg10", mode="max", enable_version_counter=False),
+            ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+            Interruption(folder / "last.ckpt"),
+        ],
         log_every_n_steps=1,
+        use_distributed_sampler=False,  # batches know their process; everyone validates on everyone
         enable_model_summary=False,
         enable_progress_bar=False,  # ours spans the whole run
         num_sanity_val_steps=0,
     )
-
-
-def _quiet() -> None:
-    """Keep Lightning from telling what is so on purpose: no worker processes, batches built in this one."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    for message in (
-        ".*does not have many workers.*",
-        ".*`IterableDataset` has `__len__` defined.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        ".*Experiment logs directory .* exists.*",
-        ".*isinstance.treespec, LeafSpec.*",  # Lightning's own use of torch
-    ):
-        warnings.filterwarnings("ignore", message=message)
 
 
 def _measure(fitted: _Fitted, n_items: int, split: Split) -> dict[str, Any]:
@@ -175,13 +167,20 @@ def _recipe(config: DictConfig) -> Recipe:
     return recipe
 
 
-def _check_trainer(config: DictConfig) -> None:
-    """Raise `OptionError` where Lightning refuses the options of `trainer`."""
-    _quiet()
+def _trainer_options(config: DictConfig) -> dict[str, Any]:
+    """Return the options of `trainer`; several devices are driven by processes of our own, spawned for the training.
+
+    `OptionError` where Lightning refuses them.
+    """
+    quiet()
+    options: dict[str, Any] = {"logger": False, **plain(config)["trainer"]}
     try:
-        L.Trainer(**plain(config)["trainer"], logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        tried = L.Trainer(**options, enable_checkpointing=False, enable_progress_bar=False)
     except (TypeError, ValueError, MisconfigurationException) as error:
         raise OptionError(f"trainer cannot be built from these options: {error}") from None
+    if tried.num_devices > 1 and options.get("strategy", "auto") == "auto":
+        options["strategy"] = "ddp_spawn"
+    return options
 
 
 def _model(config: DictConfig) -> dict[str, Any]:

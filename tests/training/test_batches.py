@@ -1,6 +1,7 @@
 """Masked windows: what is cut, what is masked, and that an epoch is a function of seed and epoch."""
 
 import dataclasses
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from recexplain.errors import OptionError
 from recexplain.sequences import Histories, leave_one_out
-from recexplain.training.batches import HistoryData, Windows
+from recexplain.training.batches import HistoryData, WindowLoader, Windows
 from recexplain.training.recipe import Cloze, NextItem, Recipe
 
 HISTORIES = [np.arange(1, 4), np.arange(10, 40), np.arange(100, 105), np.array([7])]  # ascending: a window is a run
@@ -161,3 +162,27 @@ def test_a_full_window_of_a_long_history_is_the_newest_part_or_one_from_anywhere
     ends = [int(items[-1]) for items in drawn if 10 <= items[0] < 40]
     assert set(ends) == set(range(17, 40))
     assert 0.4 < np.mean(np.array(ends) == 39) < 0.65
+
+
+@pytest.mark.parametrize("n_processes", [2, 3, 5])
+def test_processes_share_the_batches_of_an_epoch_evenly(n_processes: int) -> None:
+    whole = [inputs.tolist() for inputs, _ in windows(NextItem(batch_size=1))]
+    shares = []
+    for process in range(n_processes):
+        part = Windows(
+            HISTORIES, NextItem(batch_size=1), places=8, mask_item=None, seed=(0, 0), share=(process, n_processes)
+        )
+        shares.append([inputs.tolist() for inputs, _ in part])
+        assert len(shares[-1]) == len(part) == -(-len(whole) // n_processes)
+    given = [batch for share in shares for batch in share]
+    assert all(batch in given for batch in whole)
+
+
+def test_an_epoch_goes_on_where_it_was_stopped() -> None:
+    loader = WindowLoader(windows(Cloze(batch_size=1)))
+    whole = [inputs.tolist() for inputs, _ in loader]
+    assert loader.state_dict() == {"done": 0}  # the epoch has ended
+    stopped, resumed = (WindowLoader(windows(Cloze(batch_size=1))) for _ in range(2))
+    first = [inputs.tolist() for inputs, _ in islice(stopped, 3)]
+    resumed.load_state_dict(stopped.state_dict())
+    assert first + [inputs.tolist() for inputs, _ in resumed] == whole

@@ -1,16 +1,21 @@
 """`recexplain train` on small planted data: it learns, stops, resumes, and says how it compares."""
 
 import json
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from lightning import Trainer
 
 import recexplain
 from recexplain.evaluation import cli
 from recexplain.recommender import top_items
 from recexplain.training.progress import RunProgress
+from recexplain.training.record import RunRecord
 
 N_ITEMS = 12
 
@@ -35,21 +40,24 @@ def options(ratings: Path, out: Path, *more: str) -> list[str]:
     return ["train", "data=interactions", f"data.path={ratings}", f"out={out}", *small, *more]
 
 
+CERTAIN = (  # enough to learn the rule
+    "model.dropout=0",
+    "model.dim=32",
+    "recipe.epochs=20",
+    "recipe.lr=0.005",
+    "recipe.warmup_steps=50",
+    "recipe.patience=20",
+    "recipe.first_last_share=0.9",
+)
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return dict(torch.load(folder / "checkpoint.ckpt", weights_only=True)["weights"])
 
 
 def test_a_rule_that_is_certain_is_learnt(ratings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    more = (
-        "recipe.epochs=20",
-        "recipe.batch_size=8",
-        "recipe.lr=0.005",
-        "recipe.warmup_steps=50",
-        "recipe.patience=20",
-        "recipe.first_last_share=0.9",
-    )
-    assert cli.main(options(ratings, out, "model.dropout=0", "model.dim=32", *more)) == 0
+    assert cli.main(options(ratings, out, *CERTAIN, "recipe.batch_size=8")) == 0
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["test"]["BERT4Rec"]["ndcg10"] > 0.9
     assert metrics["test"]["popularity"]["ndcg10"] < 0.9
@@ -74,25 +82,63 @@ def test_a_model_worse_than_counting_is_called_so(
     assert "is worse than counting" in (tmp_path / "out" / "card.md").read_text()
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(
-    ratings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    more = ("recipe.epochs=4", "recipe.batch_size=8", "recipe.validate_every=3")
-    assert cli.main(options(ratings, tmp_path / "whole", *more)) == 0
-    ends = RunProgress.on_train_epoch_start
+def curve(folder: Path) -> list[str]:
+    """Return the rows of the run's figures, without what they cost."""
+    return [line.rpartition(",")[0] for line in (folder / "training" / "metrics.csv").read_text().splitlines()]
 
-    def stop_at_the_third(self: RunProgress, trainer: object, module: object) -> None:
-        if trainer.current_epoch == 2:  # type: ignore[attr-defined]
-            raise KeyboardInterrupt
-        ends(self, trainer, module)  # type: ignore[arg-type]
+
+@pytest.mark.parametrize("step", [3, 57, 75], ids=["in the first epoch", "in the third", "at the end of the third"])
+def test_ctrl_c_saves_and_the_run_goes_on_as_if_it_had_never_stopped(
+    step: int, ratings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = ("recipe.epochs=4", "recipe.batch_size=8", "recipe.validate_every=3")  # 25 steps an epoch
+    assert cli.main(options(ratings, tmp_path / "whole", *more)) == 0
+    ends = RunRecord.on_train_batch_end
+
+    def press_ctrl_c(self: RunRecord, trainer: Trainer, *rest: Any) -> None:
+        ends(self, trainer, *rest)
+        if trainer.global_step == step:
+            os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patched:
-        patched.setattr(RunProgress, "on_train_epoch_start", stop_at_the_third)
+        patched.setattr(RunRecord, "on_train_batch_end", press_ctrl_c)
         assert cli.main(options(ratings, tmp_path / "parts", *more)) == 130
     assert not (tmp_path / "parts" / "checkpoint.ckpt").exists()
+    assert torch.load(tmp_path / "parts/training/last.ckpt", weights_only=True)["global_step"] == step + (step == 75)
     assert cli.main(options(ratings, tmp_path / "parts", *more)) == 0
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert curve(tmp_path / "whole") == curve(tmp_path / "parts")
+    assert len(curve(tmp_path / "whole")) == 1 + 4
+
+
+def test_a_run_that_was_killed_goes_on_from_its_last_epoch(
+    ratings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = ("recipe.epochs=3", "recipe.batch_size=8", "recipe.validate_every=3")
+    assert cli.main(options(ratings, tmp_path / "whole", *more)) == 0
+
+    def die(_: RunProgress, trainer: Trainer, *__: Any) -> None:
+        if trainer.global_step == 40:
+            raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunProgress, "on_train_batch_end", die)
+        with pytest.raises(MemoryError):
+            cli.main(options(ratings, tmp_path / "parts", *more))
+    assert cli.main(options(ratings, tmp_path / "parts", *more)) == 0
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert curve(tmp_path / "whole") == curve(tmp_path / "parts")
+
+
+def test_two_processes_share_an_epoch_and_one_checkpoint(ratings: Path, tmp_path: Path) -> None:
+    assert cli.main(options(ratings, tmp_path / "out", *CERTAIN, "recipe.batch_size=4", "trainer.devices=2")) == 0
+    steps = [row.split(",")[1] for row in curve(tmp_path / "out")[1:]]
+    assert steps == [str(25 * epoch) for epoch in range(1, 21)]  # 50 batches, half of them each
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["test"]["BERT4Rec"]["ndcg10"] > 0.8
+    assert metrics["test"]["popularity"]["ndcg10"] < 0.8
 
 
 def test_training_stops_when_validation_stops_getting_better(ratings: Path, tmp_path: Path) -> None:
