@@ -7,6 +7,15 @@ from rich.table import Table
 
 from recexplain.checkpoint import Checkpoint
 
+#: Published figures on MovieLens-1M, NDCG@10 and HR@10: leave-one-out, full ranking, seen items filtered, window 200.
+ANCHORS = {
+    "BERT4Rec (Klenitskiy and Vasilev, RecSys 2023)": (0.1537, 0.2843),
+    "BERT4Rec (Petrov and Macdonald, RecSys 2022; window 100)": (0.1516, 0.2821),
+    "SASRec, full softmax (Klenitskiy and Vasilev, RecSys 2023)": (0.1821, 0.3152),
+    "SASRec, one negative (Klenitskiy and Vasilev, RecSys 2023)": (0.1341, 0.2500),
+}
+ANCHORED = {"name": "MovieLens1M", "min_item_ratings": 5}  # the data that they are on
+
 
 def quality_table(metrics: Mapping[str, Any]) -> Table:
     """Return the test figures of the model and of the counting models, for the terminal."""
@@ -54,6 +63,7 @@ def model_card(checkpoint: Checkpoint) -> str:
             "| recommender | NDCG@10 | HR@10 | MRR |",
             "|---|---:|---:|---:|",
             *rows,
+            *_anchors(checkpoint),
             "",
             verdict(metrics),
             "",
@@ -66,6 +76,12 @@ def model_card(checkpoint: Checkpoint) -> str:
             "",
         ]
     )
+
+
+def _anchors(checkpoint: Checkpoint) -> list[str]:
+    """Return rows of published figures, where they are on the same data."""
+    is_same = ANCHORED.items() <= dict(checkpoint.source).items() and checkpoint.config.get("limit") is None
+    return [f"| *published:* {name} | {ndcg:.4f} | {hr:.4f} | |" for name, (ndcg, hr) in ANCHORS.items() if is_same]
 
 
 def _listed(options: Mapping[str, Any]) -> str:

@@ -14,19 +14,20 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from recexplain.evaluation.files import write_text
+from recexplain.evaluation.files import write_bytes, write_text
+from recexplain.training.curve import curve_png
 
 COLUMNS = ("epoch", "steps", "loss", "val_ndcg10", "val_hr10", "cpu_seconds")
 
 
 class RunRecord(Callback):
-    """Keeps one row of figures an epoch, and writes `metrics.csv`; a resumed run goes on where the record ends.
+    """Keeps one row of figures an epoch, in `metrics.csv` and `curve.png`; a resumed run goes on where it ends.
 
     `seconds` and `cpu_seconds` count every part of a run that was stopped and resumed, and all of its processes.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "metrics.csv"
+        self._folder = folder
         self.rows: list[dict[str, float]] = []
         self._seconds = self._cpu_seconds = 0.0  # of earlier parts of the run
         self._loss: Tensor | float = 0.0  # summed over the batches of this epoch
@@ -70,7 +71,9 @@ class RunRecord(Callback):
         self.rows.append({**row, **self._validation, "cpu_seconds": round(self._cost()[1], 1)})
         self._loss, self._batches, self._validation = 0.0, 0, {}
         if trainer.is_global_zero:
-            write_text(self._path, _as_csv(self.rows))
+            write_text(self._folder / "metrics.csv", _as_csv(self.rows))
+            if "val_ndcg10" in self.rows[-1]:
+                write_bytes(self._folder / "curve.png", curve_png(self.rows))
 
     def _cost(self) -> tuple[float, float]:
         """Wall and CPU seconds of the whole run so far; processes of one run are taken to cost the same."""

@@ -72,6 +72,8 @@ def test_a_rule_that_is_certain_is_learnt(ratings: Path, tmp_path: Path, capsys:
     card = (out / "card.md").read_text()
     assert f"{metrics['test']['BERT4Rec']['ndcg10']:.4f}" in card
     assert recommender.data_hash in card
+    assert "published" not in card  # those figures are on MovieLens-1M
+    assert (out / "training" / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_model_worse_than_counting_is_called_so(
