@@ -23,14 +23,14 @@ class Windows(IterableDataset[tuple[Tensor, Tensor]]):
         histories: Sequence[np.ndarray],
         recipe: Recipe,
         *,
-        places: int,  # of the model: a window is no longer
+        length: int,  # of a window at the most: the places of the model
         mask_item: int | None,
         seed: tuple[int, int],  # of the run, and the epoch
         share: tuple[int, int] = (0, 1),  # this process, and of how many
     ) -> None:
-        self.histories = [history for history in histories if len(history) > (mask_item is None)]
+        self.histories = [history for history in histories if len(history)]
         self.recipe, self.mask_item, self.seed, self.share = recipe, mask_item, seed, share
-        self.length = places if mask_item is not None else places + 1  # the item behind a causal window is only asked
+        self.length = length
         wanted: list[int] = [
             max(1, round(recipe.windows * len(h) / self.length)) if len(h) > self.length else 1 for h in self.histories
         ]
@@ -54,27 +54,28 @@ class Windows(IterableDataset[tuple[Tensor, Tensor]]):
             yield _padded([inputs for inputs, _ in chosen]), _padded([targets for _, targets in chosen])
 
     def _window(self, history: np.ndarray, rng: np.random.Generator) -> Row:
-        if not isinstance(self.recipe, Cloze):
-            window = _full(history, self.length, rng)
-            return window[:-1], window[1:]
+        if self.recipe.is_causal_at(self.seed[1]):
+            end = _end(history, self.length, rng)
+            before = np.append(0, history)[max(0, end - self.length) : end]  # before the first item stands padding
+            return before, history[max(0, end - self.length) : end]
+        assert isinstance(self.recipe, Cloze)
         assert self.mask_item is not None
-        if rng.random() < self.recipe.last_share_at(self.seed[1]):
+        last_only = rng.random() < self.recipe.last_share_at(self.seed[1])
+        if last_only:
             end = int(rng.integers(min(2, len(history)), len(history) + 1))  # the oldest item has nothing before it
-            window = history[max(0, end - self.length) : end]
-            is_masked = np.zeros(len(window), dtype=bool)
         else:
-            window = _full(history, self.length, rng)
-            is_masked = rng.random(len(window)) < self.recipe.mask_ratio
+            end = _end(history, self.length, rng)
+        window = history[max(0, end - self.length) : end]
+        is_masked = rng.random(len(window)) < (0 if last_only else self.recipe.mask_ratio)
         is_masked[-1] |= not is_masked.any()
         return np.where(is_masked, self.mask_item, window), np.where(is_masked, window, 0)
 
 
-def _full(history: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a window as full as can be: of a longer history the newest part, half the time, or one from anywhere."""
-    end = len(history)
-    if end > length and rng.random() < 0.5:
-        end = int(rng.integers(length, end + 1))
-    return history[max(0, end - length) : end]
+def _end(history: np.ndarray, length: int, rng: np.random.Generator) -> int:
+    """Return where a window ends that is as full as can be: half the time with the newest item, else anywhere."""
+    if len(history) > length and rng.random() < 0.5:
+        return int(rng.integers(length, len(history) + 1))
+    return len(history)
 
 
 def _padded(rows: list[np.ndarray]) -> Tensor:
@@ -106,20 +107,20 @@ class WindowLoader(DataLoader[tuple[Tensor, Tensor]]):
 class HistoryData(L.LightningDataModule):
     """Batches of a split: windows to train on, whole histories to rank."""
 
-    def __init__(self, split: Split, recipe: Recipe, *, places: int, mask_item: int | None, seed: int = 0) -> None:
+    def __init__(self, split: Split, recipe: Recipe, *, length: int, mask_item: int | None, seed: int = 0) -> None:
         super().__init__()
         self.split, self.recipe, self.seed = split, recipe, seed
-        self.places, self.mask_item = places, mask_item
+        self.length, self.mask_item = length, mask_item
 
     def steps_per_epoch(self, n_processes: int = 1) -> int:
         """Return how many batches an epoch has for each process: the same in every epoch."""
-        return len(self._windows(0, (0, n_processes)))
+        return len(self.epoch(0, (0, n_processes)))
 
     def train_dataloader(self) -> WindowLoader:
         """Return the batches of the trainer's current epoch; their randomness comes from seed and epoch alone."""
         assert self.trainer is not None
         share = self.trainer.global_rank, self.trainer.world_size
-        return WindowLoader(self._windows(self.trainer.current_epoch, share))
+        return WindowLoader(self.epoch(self.trainer.current_epoch, share))
 
     def val_dataloader(self) -> DataLoader[list[np.ndarray]]:
         """Return the histories to validate on, the validation item last; a fixed sample of `validation_users`."""
@@ -130,8 +131,9 @@ class HistoryData(L.LightningDataModule):
             rows = np.sort(np.random.default_rng(0).choice(len(valid), wanted, replace=False))
         return DataLoader([valid[row] for row in rows], batch_size=512, collate_fn=list)  # type: ignore[arg-type]
 
-    def _windows(self, epoch: int, share: tuple[int, int] = (0, 1)) -> Windows:
+    def epoch(self, epoch: int, share: tuple[int, int] = (0, 1)) -> Windows:
+        """Return the batches of an epoch, from 0, for one of several processes."""
         seed = self.seed, epoch
         return Windows(
-            self.split.train, self.recipe, places=self.places, mask_item=self.mask_item, seed=seed, share=share
+            self.split.train, self.recipe, length=self.length, mask_item=self.mask_item, seed=seed, share=share
         )

@@ -1,6 +1,7 @@
 """The Lightning module: loss at the masked positions, validation ranks, optimiser."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L  # noqa: N812  its usual name
@@ -12,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812  its usual name
 from recexplain.checkpoint import build_model
 from recexplain.evaluation.ranking import held_out_ranks, hit_rate_at, ndcg_at
 from recexplain.models.network import Network, NetworkRecommender
+from recexplain.training.recipe import Recipe
 
 
 class SequenceModule(L.LightningModule):
@@ -19,21 +21,16 @@ class SequenceModule(L.LightningModule):
 
     def __init__(
         self,
-        model: dict[str, Any],  # name and arguments, as in a checkpoint
+        model: Mapping[str, Any],  # name and arguments, as in a checkpoint
+        recipe: Recipe,
         *,
-        lr: float = 2e-3,
-        warmup_steps: int = 200,
-        total_steps: int = 10_000,  # the rate has fallen to 0 there, along a cosine
-        weight_decay: float = 0.0,
-        negatives: int | None = None,
+        total_steps: int,  # the rate has fallen to 0 there, along a cosine
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
         torch.manual_seed(seed)
         self.model = build_model(model)
-        self.lr, self.warmup_steps, self.total_steps = lr, warmup_steps, total_steps
-        self.weight_decay, self.negatives, self.seed = weight_decay, negatives, seed
+        self.recipe, self.total_steps, self.seed = recipe, total_steps, seed
         self._ranks: list[np.ndarray] = []
 
     def on_train_batch_start(self, *_: Any) -> None:
@@ -44,11 +41,12 @@ class SequenceModule(L.LightningModule):
         """Return the mean cross-entropy of the asked items, against the whole catalogue or a sample of it."""
         items, targets = batch
         is_asked = targets != 0
-        states, wanted = self.model(items, is_asked), targets[is_asked]
-        if self.negatives is None:
+        causal = self.recipe.is_causal_at(self.current_epoch)
+        states, wanted = self.model(items, is_asked, causal=causal), targets[is_asked]
+        if self.recipe.negatives is None:
             loss = F.cross_entropy(self.model.logits(states), wanted - 1)
         else:
-            loss = sampled_softmax(self.model, states, wanted, self.negatives)
+            loss = sampled_softmax(self.model, states, wanted, self.recipe.negatives)
         self.log("train_loss", loss)  # for a logger, by step
         return loss
 
@@ -66,16 +64,18 @@ class SequenceModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with a linear warm-up and a cosine down to 0, by step."""
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, betas=(0.9, 0.98), weight_decay=self.weight_decay)
+        rate, decay = self.recipe.lr, self.recipe.weight_decay
+        optimizer = torch.optim.AdamW(self.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_at)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _rate_at(self, step: int) -> float:
         """Share of `lr` at a step."""
-        if step < self.warmup_steps:
-            return (step + 1) / self.warmup_steps
-        left = max(1, self.total_steps - self.warmup_steps)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - self.warmup_steps) / left)))
+        warmup = self.recipe.warmup_steps
+        if step < warmup:
+            return (step + 1) / warmup
+        left = max(1, self.total_steps - warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / left)))
 
 
 def sampled_softmax(model: Network, states: Tensor, wanted: Tensor, n_negatives: int) -> Tensor:

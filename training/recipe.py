@@ -26,6 +26,7 @@ class Recipe:
     """
 
     masked: ClassVar[bool]  # whether the task needs a model with a mask
+    name: ClassVar[str]  # of the part of the configuration
 
     epochs: int = 60
     batch_size: int = 32  # windows
@@ -49,32 +50,47 @@ class Recipe:
         if self.weight_decay < 0:
             raise OptionError(f"recipe.weight_decay must be 0 or more, not {self.weight_decay}")
 
+    def is_causal_at(self, epoch: int) -> bool:
+        """Whether an epoch, from 0, asks at every place for the item behind it, and lets nothing look ahead."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class Cloze(Recipe):
     """Fill masked items in (BERT4Rec, section 3.6).
 
     Inference masks only the place behind the newest item; `last_share` of the windows trains exactly that, on windows
-    that end anywhere in the history.
+    that end anywhere in the history. The first `causal_epochs` look at older items only and say at every place which
+    item comes next: many more answers a window, from which the bidirectional epochs start (as UniLM shares one
+    Transformer between both, Dong et al. 2019).
     """
 
     masked: ClassVar[bool] = True
+    name: ClassVar[str] = "cloze"
 
+    causal_epochs: int = 0
     mask_ratio: float = 0.3  # share of items masked in an ordinary window
-    first_last_share: float = 0.1  # share of windows in which only the last item is masked, in the first epoch
+    first_last_share: float = 0.1  # share of windows in which only the last item is masked, in the first such epoch
     last_share: float = 0.9  # and in the last one; in between it grows evenly
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not is_whole(self.causal_epochs, 0) or self.causal_epochs >= self.epochs:
+            allowed = f"a whole number from 0 to {self.epochs - 1}, one less than recipe.epochs"
+            raise OptionError(f"recipe.causal_epochs must be {allowed}, not {self.causal_epochs!r}")
         if not 0 < self.mask_ratio < 1:
             raise OptionError(f"recipe.mask_ratio must be between 0 and 1, not {self.mask_ratio}")
         for name in ("first_last_share", "last_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(f"recipe.{name} must be from 0 to 1, not {getattr(self, name)}")
 
+    def is_causal_at(self, epoch: int) -> bool:
+        """Whether an epoch, from 0, asks at every place for the item behind it, and lets nothing look ahead."""
+        return epoch < self.causal_epochs
+
     def last_share_at(self, epoch: int) -> float:
-        """Return the share of windows with only the last item masked, in an epoch, from 0."""
-        done = epoch / max(1, self.epochs - 1)
+        """Return the share of windows with only the last item masked, in an epoch, from 0, that is not causal."""
+        done = (epoch - self.causal_epochs) / max(1, self.epochs - self.causal_epochs - 1)
         return self.first_last_share + (self.last_share - self.first_last_share) * done
 
 
@@ -83,3 +99,8 @@ class NextItem(Recipe):
     """Say at every place which item comes next (SASRec, section III)."""
 
     masked: ClassVar[bool] = False
+    name: ClassVar[str] = "next_item"
+
+    def is_causal_at(self, epoch: int) -> bool:  # noqa: ARG002
+        """Whether an epoch asks at every place for the item behind it: always."""
+        return True

@@ -75,16 +75,9 @@ class _Fitted:
 def _fit(trainer: L.Trainer, split: Split, recipe: Recipe, model: Mapping[str, Any], seed: int) -> _Fitted:
     """Train with early stopping; goes on from the folder's `last.ckpt` where there is one."""
     network = build_model(model)
-    data = HistoryData(split, recipe, places=network.encoder.n_places, mask_item=network.mask_item, seed=seed)
-    module = SequenceModule(
-        dict(model),
-        lr=recipe.lr,
-        warmup_steps=recipe.warmup_steps,
-        total_steps=recipe.epochs * data.steps_per_epoch(trainer.world_size),
-        weight_decay=recipe.weight_decay,
-        negatives=recipe.negatives,
-        seed=seed,
-    )
+    data = HistoryData(split, recipe, length=network.encoder.n_places, mask_item=network.mask_item, seed=seed)
+    total_steps = recipe.epochs * data.steps_per_epoch(trainer.world_size)
+    module = SequenceModule(model, recipe, total_steps=total_steps, seed=seed)
     folder = Path(trainer.default_root_dir)
     last = folder / "last.ckpt"
     try:
@@ -197,7 +190,7 @@ def _check_model(model: Mapping[str, Any], recipe: Recipe) -> None:
     is_masked = build_model({**model, "n_items": 1}).mask_item is not None
     if is_masked != recipe.masked:
         fitting, what = ("cloze", "a mask") if is_masked else ("next_item", "no mask")
-        raise OptionError(f"{model['name']} has {what}: train it with recipe={fitting}, not {type(recipe).__name__}")
+        raise OptionError(f"{model['name']} has {what}: train it with recipe={fitting}, not recipe={recipe.name}")
 
 
 def _limited(histories: Histories, limit: int | None) -> Histories:

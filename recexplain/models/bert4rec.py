@@ -31,9 +31,12 @@ class BERT4Rec(nn.Module):
         self.item_bias = nn.Parameter(torch.zeros(n_items))
         self.head.apply(initialise)
 
-    def forward(self, items: Tensor, is_asked: Tensor) -> Tensor:
-        """Return the states, (n_asked, dim), of the asked places of items, both (batch, length), row by row."""
-        states: Tensor = self.encoder(items, is_asked)
+    def forward(self, items: Tensor, is_asked: Tensor, *, causal: bool | None = None) -> Tensor:
+        """Return the states, (n_asked, dim), of the asked places of items, both (batch, length), row by row.
+
+        `causal`: whether a place looks at itself and older ones only; None: as the model does.
+        """
+        states: Tensor = self.encoder(items, is_asked, causal=causal)
         return states
 
     def predict(self, items: Tensor) -> Tensor:

@@ -41,23 +41,24 @@ class Encoder(nn.Module):
         """How many places it has, for items and the mask."""
         return self.position_embedding.num_embeddings
 
-    def forward(self, items: Tensor, is_asked: Tensor) -> Tensor:
+    def forward(self, items: Tensor, is_asked: Tensor, *, causal: bool | None = None) -> Tensor:
         """Return the states, (n_asked, dim), of the asked places of items, (batch, length), row by row.
 
-        `is_asked`: (batch, length) bool. The last layer computes little more than what is asked.
+        `is_asked`: (batch, length) bool. The last layer computes little more than what is asked. `causal`: as if the
+        encoder were, or were not.
         """
         places, is_real = _places(is_asked)
-        states = self._states(items, places)
+        states = self._states(items, places, self.causal if causal is None else causal)
         return states[is_real]
 
     def last(self, items: Tensor) -> Tensor:
         """Return the state of the newest place of each row of items, (batch, dim)."""
         places = items.new_full((len(items), 1), items.shape[1] - 1)
-        return self._states(items, places)[:, 0]
+        return self._states(items, places, self.causal)[:, 0]
 
     def explain(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """Return all states, (batch, length, dim), and the attention, (batch, layers, heads, length, length)."""
-        x, allowed = self._embed(items), self._allowed(items)
+        x, allowed = self._embed(items), self._allowed(items, self.causal)
         weights = []
         for layer in self.layers:
             x, of_layer = cast("Layer", layer).explain(x, allowed)
@@ -70,10 +71,10 @@ class Encoder(nn.Module):
         dropped: Tensor = self.dropout(self.input_norm(embedded))
         return dropped
 
-    def _states(self, items: Tensor, places: Tensor) -> Tensor:
+    def _states(self, items: Tensor, places: Tensor, causal: bool) -> Tensor:
         """(batch, asked, dim), of the places (batch, asked)."""
         x = self._embed(items)
-        allowed = None if not self.causal and bool((items != 0).all()) else self._allowed(items)
+        allowed = None if not causal and bool((items != 0).all()) else self._allowed(items, causal)
         *first, last = self.layers
         for layer in first:
             x = layer(x, allowed)
@@ -85,10 +86,10 @@ class Encoder(nn.Module):
             )
         return cast("Tensor", last(x, allowed, asked=places))
 
-    def _allowed(self, items: Tensor) -> Tensor:
+    def _allowed(self, items: Tensor, causal: bool) -> Tensor:
         """(batch or 1, 1, length or 1, length) bool: which places (the last axis) each place may look at."""
         present = (items != 0)[:, None, None, :]
-        if not self.causal:
+        if not causal:
             return present
         length = items.shape[1]
         older = torch.ones(length, length, dtype=torch.bool, device=items.device).tril()

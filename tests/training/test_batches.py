@@ -20,9 +20,9 @@ NO_LAST = Cloze(batch_size=4, first_last_share=0.0)
 CLOZE = Cloze(batch_size=4)
 
 
-def windows(recipe: Recipe = CLOZE, *, places: int = 8, seed: int = 0, histories=HISTORIES) -> Windows:
+def windows(recipe: Recipe = CLOZE, *, length: int = 8, seed: int = 0, histories=HISTORIES) -> Windows:
     mask = MASK if recipe.masked else None
-    return Windows(histories, recipe, places=places, mask_item=mask, seed=(seed, 0))
+    return Windows(histories, recipe, length=length, mask_item=mask, seed=(seed, 0))
 
 
 def rows(batches: Windows) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -85,7 +85,7 @@ def test_a_batch_holds_windows_of_like_length() -> None:
     recipe = Cloze(batch_size=10, first_last_share=0.0)
     spreads = [
         int((items != 0).sum(1).max() - (items != 0).sum(1).min())
-        for items, _ in windows(recipe, places=64, histories=histories)
+        for items, _ in windows(recipe, length=64, histories=histories)
     ]
     assert max(spreads) == 9  # 40 lengths in 4 batches
 
@@ -102,15 +102,15 @@ def test_an_epoch_has_the_same_number_of_batches_every_time() -> None:
 
 def test_validation_and_test_items_are_never_trained_on() -> None:
     histories = Histories.of(["a", "b"], [np.arange(1, 21), np.arange(31, 41)])
-    data = HistoryData(leave_one_out(histories), Cloze(batch_size=2), places=6, mask_item=MASK)
-    batches = [batch for epoch in range(50) for batch in data._windows(epoch)]
+    data = HistoryData(leave_one_out(histories), Cloze(batch_size=2), length=6, mask_item=MASK)
+    batches = [batch for epoch in range(50) for batch in data.epoch(epoch)]
     seen = {int(item) for batch in batches for part in batch for item in part.flatten()}
     assert seen - {0, MASK} == {*range(1, 19), *range(31, 39)}
 
 
 def test_validation_is_on_a_fixed_sample() -> None:
     split = leave_one_out(Histories.of([str(n) for n in range(9)], [np.arange(n, n + 4) for n in range(1, 10)]))
-    data = HistoryData(split, Cloze(validation_users=4), places=6, mask_item=MASK)
+    data = HistoryData(split, Cloze(validation_users=4), length=6, mask_item=MASK)
     once, twice = ([h.tolist() for batch in data.val_dataloader() for h in batch] for _ in range(2))
     assert once == twice
     assert len(once) == 4
@@ -133,6 +133,7 @@ def test_validation_is_on_a_fixed_sample() -> None:
         ("validation_users", 0),
         ("patience", 0),
         ("negatives", 0),
+        ("causal_epochs", 60),
     ],
 )
 def test_a_recipe_refuses_what_cannot_be(name: str, value: float) -> None:
@@ -147,14 +148,25 @@ def test_batches_are_tensors_of_one_shape(recipe: Recipe) -> None:
         assert inputs.dtype == targets.dtype == torch.int64
 
 
-def test_a_causal_window_asks_at_every_place_for_the_item_behind_it() -> None:
+@pytest.mark.parametrize("recipe", [NextItem(batch_size=2), Cloze(batch_size=2, causal_epochs=1)])
+def test_a_causal_window_asks_at_every_place_for_the_item_behind_it(recipe: Recipe) -> None:
     lengths = []
-    for inputs, targets in windows(NextItem(batch_size=2)):
-        for row, wanted in zip(inputs.numpy(), targets.numpy(), strict=True):
-            assert (wanted[row != 0] == row[row != 0] + 1).all()
-            assert (wanted[row == 0] == 0).all()
-            lengths.append(int((row != 0).sum()))
-    assert sorted(lengths) == [2, 4, 8, 8, 8]  # a history of one item has nothing to ask; 30 items hold 30 / 9 windows
+    for inputs, targets in windows(recipe):
+        for row, wanted in zip(inputs.tolist(), targets.tolist(), strict=True):
+            asked = [item for item in wanted if item]
+            lengths.append(len(asked))
+            before = row[-len(asked) :]
+            first = next(history for history in HISTORIES if asked[0] in history)[0]
+            assert before == [0 if item == first else item - 1 for item in asked]  # padding stands before the first
+            assert not any(row[: -len(asked)])
+    assert sorted(lengths) == [1, 3, 5, 8, 8, 8, 8]
+
+
+def test_the_bidirectional_epochs_follow_the_causal_ones() -> None:
+    recipe = Cloze(causal_epochs=2, epochs=5, first_last_share=0.2, last_share=0.8)
+    epochs = [Windows(HISTORIES, recipe, length=8, mask_item=MASK, seed=(0, epoch)) for epoch in range(4)]
+    assert [any(bool((inputs == MASK).any()) for inputs, _ in epoch) for epoch in epochs] == [False, False, True, True]
+    assert [round(recipe.last_share_at(epoch), 6) for epoch in (2, 3, 4)] == [0.2, 0.5, 0.8]
 
 
 def test_a_full_window_of_a_long_history_is_the_newest_part_or_one_from_anywhere() -> None:
@@ -170,7 +182,7 @@ def test_processes_share_the_batches_of_an_epoch_evenly(n_processes: int) -> Non
     shares = []
     for process in range(n_processes):
         part = Windows(
-            HISTORIES, NextItem(batch_size=1), places=8, mask_item=None, seed=(0, 0), share=(process, n_processes)
+            HISTORIES, NextItem(batch_size=1), length=8, mask_item=None, seed=(0, 0), share=(process, n_processes)
         )
         shares.append([inputs.tolist() for inputs, _ in part])
         assert len(shares[-1]) == len(part) == -(-len(whole) // n_processes)

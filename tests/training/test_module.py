@@ -7,13 +7,14 @@ from torch.nn import functional as F  # noqa: N812  its usual name
 
 from recexplain.checkpoint import build_model
 from recexplain.training.module import SequenceModule, sampled_softmax
+from recexplain.training.recipe import Cloze
 
 MODEL = {"name": "BERT4Rec", "n_items": 12, "max_length": 6, "dim": 8, "layers": 1, "heads": 2, "dropout": 0.0}
 
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> SequenceModule:
-    module = SequenceModule(MODEL, lr=1e-2, warmup_steps=10, total_steps=110)
+    module = SequenceModule(MODEL, Cloze(lr=1e-2, warmup_steps=10), total_steps=110)
     monkeypatch.setattr(module, "log", lambda *_, **__: None)  # no trainer is attached
     return module
 
@@ -29,6 +30,15 @@ def test_the_loss_is_the_mean_cross_entropy_of_what_is_asked_only(module: Sequen
         ]
     ).mean()
     assert module.training_step((inputs, targets), 0).item() == pytest.approx(wanted.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("causal_epochs", [0, 1])
+def test_nothing_looks_ahead_in_a_causal_epoch(causal_epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = SequenceModule(MODEL, Cloze(causal_epochs=causal_epochs), total_steps=1)
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    targets = torch.tensor([[0, 4, 0, 0]])
+    losses = [module.training_step((torch.tensor([[2, 3, last, 7]]), targets), 0).item() for last in (5, 6)]
+    assert (losses[0] == pytest.approx(losses[1], abs=1e-7)) == bool(causal_epochs)
 
 
 @pytest.mark.parametrize("name", ["BERT4Rec", "SASRec"])
@@ -61,6 +71,8 @@ def test_the_rate_rises_then_falls_to_nothing(module: SequenceModule) -> None:
 
 
 def test_one_seed_gives_one_start() -> None:
-    first, again, other = (SequenceModule(MODEL, seed=seed).model.state_dict() for seed in (3, 3, 4))
+    first, again, other = (
+        SequenceModule(MODEL, Cloze(), total_steps=1, seed=seed).model.state_dict() for seed in (3, 3, 4)
+    )
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["encoder.item_embedding.weight"], other["encoder.item_embedding.weight"])

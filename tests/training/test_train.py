@@ -55,6 +55,39 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return dict(torch.load(folder / "checkpoint.ckpt", weights_only=True)["weights"])
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("model=sasrec", "recipe=next_item"),
+        ("recipe.causal_epochs=6", "recipe.epochs=12", "recipe.first_last_share=0.9"),
+        ("model=sasrec", "recipe=next_item", "recipe.negatives=8"),
+    ],
+    ids=["SASRec", "BERT4Rec, causal at first", "sampled softmax"],
+)
+def test_other_recipes_learn_it_too(more: tuple[str, ...], ratings: Path, tmp_path: Path) -> None:
+    shared = [word for word in CERTAIN if word.split("=")[0] not in ("recipe.epochs", "recipe.first_last_share")]
+    assert cli.main(options(ratings, tmp_path, "recipe.epochs=12", *shared, "recipe.batch_size=8", *more)) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    name = "SASRec" if "model=sasrec" in more else "BERT4Rec"
+    assert metrics["test"][name]["ndcg10"] > 0.9
+    assert recexplain.load(tmp_path / "checkpoint.ckpt").n_items == N_ITEMS
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("model=sasrec",), "SASRec has no mask: train it with recipe=next_item, not recipe=cloze"),
+        (("recipe=next_item",), "BERT4Rec has a mask: train it with recipe=cloze, not recipe=next_item"),
+    ],
+)
+def test_a_recipe_for_another_kind_of_model_is_refused(
+    more: tuple[str, ...], sentence: str, ratings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(options(ratings, tmp_path / "out", *more)) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_rule_that_is_certain_is_learnt(ratings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert cli.main(options(ratings, out, *CERTAIN, "recipe.batch_size=8")) == 0
