@@ -1,32 +1,43 @@
 """Iterative causal discovery (ICD): from tests of independence to a partial ancestral graph.
 
 After Rohekar et al., "Iterative causal discovery in the possible presence of latent confounders and selection bias"
-(NeurIPS 2021), in the order of tests of causality-lab (commit 812235d) with all nodes ascending: with estimated
-independences the order decides some edges. A removed edge stops counting at once, for the pairs that come after it.
+(NeurIPS 2021). With estimated independences the order of the tests decides some edges, and there are two of them.
+
+`order="position"` is that of causality-lab (commit 812235d) with all nodes ascending: a removed edge stops counting at
+once, for the pairs that come after it, and the first set that separates a pair is kept.
+
+`order="independent"` gives the same graph under every numbering of the nodes. The graph is frozen while sets of one
+size are tried, as in PC-stable (Colombo and Maathuis, "Order-independent constraint-based causal structure learning",
+JMLR 15, 2014); of the sets that separate a pair the one with the largest p is kept, and decides the colliders (Ramsey,
+"Improving accuracy and scalability of the PC algorithm by maximizing p-value", arXiv 1610.00378); possible-d-sep walks
+are told apart by their direction (`pds.PdsWalks`); each orientation rule reads the graph as it stood before it, and
+where two of its conclusions differ the end gets an arrow, so that an edge oriented both ways becomes `<->`, as in
+Colombo and Maathuis. Only sets whose p is equal to the last bit, as with copies of a node, are told apart by number.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, combinations
-from operator import attrgetter
 
 import networkx as nx
 import numpy as np
 
-from recexplain.causal.independence import Independence, PartialCorrelation, Remembered
+from recexplain.causal.answers import Answers, CorrelationAnswers
+from recexplain.causal.independence import Independence, PartialCorrelation
 from recexplain.causal.orientation import (
     ARROW_RULES,
+    ARROW_RULES_AT_ONCE,
     SELECTION_RULES,
     TAIL_RULES,
     TAIL_RULES_REFERENCE,
     close,
+    close_at_once,
     r0,
 )
-from recexplain.causal.pag import Pag, members
-from recexplain.causal.pds import LegalSet, PdsTree, legal_sets, pds_tree
+from recexplain.causal.pag import Pag
+from recexplain.causal.skeleton import separate_by_legal_sets, separated_by_neighbours, separated_by_nothing
 from recexplain.errors import OptionError
 
-ORDERS = ("position",)
+ORDERS = ("position", "independent")
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class IcdOptions:
     """How the tests become a graph."""
 
     alpha: float = 0.01  # independent if p > alpha
-    order: str = "position"  # pairs and conditioning sets ascending, by position
+    order: str = "position"  # of pairs and sets, one of `ORDERS`: see the top of this file
     strict: bool = True  # rule R10 as published; False: as in causality-lab, which adds tails
     selection: bool = True  # rules R5 to R7
     tails: bool = True  # rules R8 to R10
@@ -44,6 +55,20 @@ class IcdOptions:
             raise OptionError(f"alpha must be between 0 and 1, not {self.alpha}")
         if self.order not in ORDERS:
             raise OptionError(f"order must be one of {', '.join(ORDERS)}, not {self.order!r}")
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A graph, and what it cost."""
+
+    pag: Pag
+    n_tests: tuple[int, ...]  # tests asked, by size of the conditioning set
+
+    def to_networkx(self) -> nx.DiGraph:
+        """Return the graph with its separating sets and its number of tests; see `discover`."""
+        graph = self.pag.to_networkx()
+        graph.graph["n_tests"] = list(self.n_tests)
+        return graph
 
 
 def learn_pag(
@@ -68,9 +93,13 @@ def learn_pag(
     >>> graph.graph["sepset"], graph.graph["n_tests"]
     ({(0, 2): ()}, [3, 2])
     """
-    options = IcdOptions(alpha, order, strict, selection, tails)
-    independence = PartialCorrelation(correlation, n_samples)
-    return _learnt(len(independence.copies), independence, options, independence.copies)
+    return learnt(correlation, n_samples, IcdOptions(alpha, order, strict, selection, tails)).to_networkx()
+
+
+def learnt(correlation: np.ndarray, n_samples: int, options: IcdOptions) -> Learnt:
+    """Return the graph that a correlation implies; see `learn_pag`."""
+    test = PartialCorrelation(correlation, n_samples)
+    return _learnt(CorrelationAnswers(test, options.alpha), options, test.copies)
 
 
 def discover(
@@ -88,15 +117,8 @@ def discover(
     Both arcs of every edge have `mark`, the mark at the arc's head. `graph["sepset"]` has the separating set of every
     pair (i, j), i < j, that is not adjacent, `graph["n_tests"]` how many tests were asked by conditioning size.
     """
-    return _learnt(n, independence, IcdOptions(alpha, order, strict, selection, tails), None)
-
-
-def _learnt(n: int, independence: Independence, options: IcdOptions, copies: tuple[int, ...] | None) -> nx.DiGraph:
-    test = Remembered(independence)
-    *_, pag = iterations(n, test, options, copies=copies)
-    graph = pag.to_networkx()
-    graph.graph["n_tests"] = test.n_tests
-    return graph
+    options = IcdOptions(alpha, order, strict, selection, tails)
+    return _learnt(Answers(_checked(n), independence, alpha), options, (0,) * n).to_networkx()
 
 
 def iterations(
@@ -108,115 +130,73 @@ def iterations(
 ) -> Iterator[Pag]:
     """Yield the graph after conditioning sets of size 0, 1, 2, ...: any of them may be used, the last is the result.
 
-    Tests are repeated: wrap them in `Remembered` where they cost. `copies` are bit sets of nodes, one a node, that no
-    test should hold together with it.
+    `copies` are bit sets of nodes, one a node, that no test should hold together with it.
     """
-    if n < 0:
-        raise OptionError(f"n must be 0 or more, not {n}")
-    return _iterate(Pag.complete(n), independence, options or IcdOptions(), copies or (0,) * n)
+    options = options or IcdOptions()
+    answers = Answers(_checked(n), independence, options.alpha)
+    return _iterate(answers, options, copies or (0,) * n)
 
 
-def _iterate(pag: Pag, independence: Independence, options: IcdOptions, copies: tuple[int, ...]) -> Iterator[Pag]:
-    _separate_by_nothing(pag, independence, options.alpha)
-    _orient_arrows(pag)
-    yield pag.copy()
-    found = _separate_by_neighbours(pag, independence, options.alpha)
-    _orient_arrows(pag)
+def _iterate(answers: Answers, options: IcdOptions, copies: tuple[int, ...]) -> Iterator[Pag]:
+    for size, (pag, is_last) in enumerate(_rounds(answers, options, copies)):
+        graph = pag.copy()
+        if size == 0:
+            _orient_arrows(graph, options)
+        if size == 1 or is_last:
+            _orient_tails(graph, options)
+        yield graph
+
+
+def _learnt(answers: Answers, options: IcdOptions, copies: tuple[int, ...]) -> Learnt:
+    *_, (pag, _) = _rounds(answers, options, copies)
     _orient_tails(pag, options)
-    yield pag.copy()
+    return Learnt(pag, tuple(answers.n_tests))
+
+
+def _rounds(answers: Answers, options: IcdOptions, copies: tuple[int, ...]) -> Iterator[tuple[Pag, bool]]:
+    """Yield the graph of each size, always the same object from size 1 on, and whether it is the last.
+
+    It has the marks that the next size needs: rules R8 to R10 put tails only where an arrow is at the other end, which
+    no walk and no possible ancestor depends on, so that they can wait for the end. R5 to R7 come once, after size 1.
+    """
+    is_frozen = options.order == "independent"
+    pag = separated_by_nothing(answers)
+    yield pag, False
+    pag, found = separated_by_neighbours(pag, answers, is_frozen=is_frozen)
+    _orient_arrows(pag, options)
+    _orient_selection(pag, options)
+    yield pag, False
     size = 2
     while found:
-        found = _separate_by_legal_sets(pag, independence, options.alpha, _Candidates(pag, size, copies))
-        if found:
-            _orient_arrows(pag)
-        else:
-            _orient_tails(pag, options)
-        yield pag.copy()
+        n_removed, found = separate_by_legal_sets(pag, answers, size, copies, is_frozen=is_frozen)
+        if found and (n_removed or size == 2):  # else as it was
+            _orient_arrows(pag, options)
+        yield pag, not found
         size += 1
 
 
-def _orient_arrows(pag: Pag) -> None:
+def _orient_arrows(pag: Pag, options: IcdOptions) -> None:
     pag.forget_marks()
     r0(pag)
-    close(pag, ARROW_RULES)
+    if options.order == "independent":
+        close_at_once(pag, ARROW_RULES_AT_ONCE)
+    else:
+        close(pag, ARROW_RULES)
+
+
+def _orient_selection(pag: Pag, options: IcdOptions) -> None:
+    if options.selection:
+        (close_at_once if options.order == "independent" else close)(pag, SELECTION_RULES)
 
 
 def _orient_tails(pag: Pag, options: IcdOptions) -> None:
-    if options.selection:
-        close(pag, SELECTION_RULES)
+    _orient_selection(pag, options)
     if options.tails:
-        close(pag, TAIL_RULES if options.strict else TAIL_RULES_REFERENCE)
+        rules = TAIL_RULES if options.strict else TAIL_RULES_REFERENCE
+        (close_at_once if options.order == "independent" else close)(pag, rules)
 
 
-def _separate_by_nothing(pag: Pag, independence: Independence, alpha: float) -> None:
-    for x, y in combinations(pag.nodes, 2):
-        if independence(x, y, ()) > alpha:
-            pag.separate(x, y, ())
-
-
-def _separate_by_neighbours(pag: Pag, independence: Independence, alpha: float) -> bool:
-    """Remove edges by one neighbour: those of x first, then those of y alone; whether there was anything to test."""
-    found = False
-    for x, y in combinations(pag.nodes, 2):
-        if not pag.is_adjacent(x, y):
-            continue
-        of_x, of_y = pag.adjacent(x), pag.adjacent(y)
-        for z in chain(members(of_x & ~(1 << y)), members(of_y & ~of_x & ~(1 << x))):
-            found = True
-            if independence(x, y, (z,)) > alpha:
-                pag.separate(x, y, (z,))
-                break
-    return found
-
-
-def _separate_by_legal_sets(pag: Pag, independence: Independence, alpha: float, candidates: "_Candidates") -> bool:
-    """Remove edges by sets of the candidates' size; whether there was anything to test."""
-    found = False
-    for x, y in combinations(pag.nodes, 2):
-        if not pag.is_adjacent(x, y):
-            continue
-        for candidate in candidates.of_pair(x, y):
-            found = True
-            if independence(x, y, candidate.nodes) > alpha:
-                pag.separate(x, y, candidate.nodes)
-                candidates.forget()
-                break
-    return found
-
-
-class _Candidates:
-    """The conditioning sets of one size for any edge of a graph; trees and ancestors kept until told to forget."""
-
-    def __init__(self, pag: Pag, size: int, copies: tuple[int, ...]) -> None:
-        self._pag, self._size, self._copies = pag, size, copies
-        self._trees: dict[int, PdsTree] = {}
-        self._ancestors: dict[int, int] = {}
-
-    def forget(self) -> None:
-        """Compute everything afresh: the graph has changed."""
-        self._trees.clear()
-        self._ancestors.clear()
-
-    def of_pair(self, x: int, y: int) -> list[LegalSet]:
-        """Return the sets in the order of trial: nearest first, and of the equally near first those around x.
-
-        They are legal around x or around y, and hold possible ancestors of x or y only. A set may stand in it twice.
-        """
-        if self._copies[x] >> y & 1:
-            return []
-        excluded = 1 << x | 1 << y | self._copies[x] | self._copies[y]
-        allowed = (self._ancestors_of(x) | self._ancestors_of(y)) & ~excluded
-        around = [
-            legal_sets(self._tree_of(root), self._size, allowed=allowed, conflicts=self._copies) for root in (x, y)
-        ]
-        return sorted(chain(*around), key=attrgetter("distance"))  # stable
-
-    def _tree_of(self, root: int) -> PdsTree:
-        if root not in self._trees:
-            self._trees[root] = pds_tree(self._pag, root, self._size)
-        return self._trees[root]
-
-    def _ancestors_of(self, x: int) -> int:
-        if x not in self._ancestors:
-            self._ancestors[x] = self._pag.possible_ancestors(x)
-        return self._ancestors[x]
+def _checked(n: int) -> int:
+    if n < 0:
+        raise OptionError(f"n must be 0 or more, not {n}")
+    return n

@@ -1,12 +1,14 @@
 """Is x independent of y given Z? Any callable `(x, y, z) -> p` is a test; the caller compares p with alpha."""
 
-from collections.abc import Sequence
-from math import atanh, erfc, sqrt
+from functools import cached_property
+from math import atanh, erfc, fsum, sqrt
 from typing import Protocol
 
 import numpy as np
 
 from recexplain.errors import OptionError
+
+SMALLEST_VARIANCE = 1e-13  # of a node with variance 1, once others are taken out: below is rounding
 
 
 class Independence(Protocol):
@@ -21,32 +23,29 @@ class PartialCorrelation:
     """p-value of Fisher's z test that x and y have no partial correlation given z.
 
     It is 0, which means dependent, wherever the statistic is undefined: with fewer samples than `len(z) + 3`,
-    and where two of the positions are copies of each other, or any of them a mixture of the rest.
+    and where two of the positions are copies of each other, or any of them a mixture of the rest. It is bit for bit the
+    same however x and y are swapped, z is ordered and the nodes are numbered.
     """
 
     def __init__(self, correlation: np.ndarray, n_samples: int) -> None:
         if not n_samples >= 1:
             raise OptionError(f"n_samples must be at least 1, not {n_samples}")
         self.n_samples = n_samples
-        self._matrix = _checked(correlation)
-        self._rows: list[list[float]] = self._matrix.tolist()
-        self.copies = _copies(self._matrix)  # for each position, the bit set of its copies
+        self.matrix = _checked(correlation)
+        self.matrix.flags.writeable = False
+        self._rows: list[list[float]] = self.matrix.tolist()
+        self.copies = _copies(self.matrix)  # for each position, the bit set of its copies
         self._has_copies = any(self.copies)
 
     def __call__(self, x: int, y: int, z: tuple[int, ...] = ()) -> float:
-        """Return the p-value; the same one however x and y are swapped and z is ordered, up to rounding."""
-        freedom = self.n_samples - len(z) - 3
-        if freedom < 0:
-            return 0.0
+        """Return the p-value."""
         if not z:
             r = self._rows[x][y]
         elif len(z) == 1:
             r = self._given_one(x, y, z[0])
         else:
             r = self._given_many(x, y, z)
-        if not abs(r) < 1:
-            return 0.0
-        return erfc(sqrt(freedom / 2) * abs(atanh(r)))  # both tails: 2 * norm.sf(sqrt(freedom) * |atanh r|)
+        return p_value(r, self.n_samples - len(z) - 3)
 
     def _given_one(self, x: int, y: int, z: int) -> float:
         row = self._rows[z]
@@ -55,16 +54,36 @@ class PartialCorrelation:
             return 1.0
         return (self._rows[x][y] - xz * yz) / sqrt((1 - xz * xz) * (1 - yz * yz))
 
-    def _given_many(self, x: int, y: int, z: Sequence[int]) -> float:
-        nodes = [x, y, *z]  # the pair first: read below by place
+    def _given_many(self, x: int, y: int, z: tuple[int, ...]) -> float:
+        """Return the correlation of what is left of x and y when z is taken out, one node after the other."""
+        nodes = [*sorted(z, key=self._totals.__getitem__), *sorted((x, y), key=self._totals.__getitem__)]
         if self._has_copies and any(self.copies[v] >> w & 1 for v in nodes for w in nodes):
             return 1.0
-        try:
-            precision = np.linalg.inv(self._matrix[np.ix_(nodes, nodes)])
-        except np.linalg.LinAlgError:
-            return 1.0
-        scale = sqrt(abs(float(precision[0, 0]))) * sqrt(abs(float(precision[1, 1])))
-        return -float(precision[0, 1]) / scale if scale else 1.0
+        left = [[self._rows[v][w] for w in nodes[at:]] for at, v in enumerate(nodes)]  # upper triangle
+        for at in range(len(z)):
+            pivot, *rest = left[at]
+            if pivot < SMALLEST_VARIANCE:
+                return 1.0
+            for below, first in enumerate(rest):
+                share = first / pivot
+                left[at + 1 + below] = [v - share * w for v, w in zip(left[at + 1 + below], rest[below:], strict=True)]
+        (xx, xy), (yy,) = left[-2:]
+        return xy / sqrt(xx * yy) if min(xx, yy) >= SMALLEST_VARIANCE else 1.0
+
+    @cached_property
+    def _totals(self) -> list[float]:
+        """A number for each node that does not depend on the numbering: its row's sum, rounded once."""
+        return [fsum(row) for row in self._rows]
+
+
+def p_value(r: float, freedom: int) -> float:
+    """Return both tails beyond r: 2 * norm.sf(sqrt(freedom) * |atanh r|), or 0 where that is not defined.
+
+    `freedom` is the number of samples less that of the nodes given, less 3 (Fisher 1921; Anderson 2003, section 4.3).
+    """
+    if freedom < 0 or not abs(r) < 1:
+        return 0.0
+    return erfc(sqrt(freedom / 2) * abs(atanh(r)))
 
 
 class Remembered:
@@ -101,15 +120,22 @@ def _checked(correlation: np.ndarray) -> np.ndarray:
         raise OptionError(f"correlation must be a square matrix, not of shape {matrix.shape}")
     if not np.isfinite(matrix).all():
         raise OptionError("correlation must be finite, and it holds NaN or infinity")
-    if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-8):
+    if not (np.abs(matrix - matrix.T) <= 1e-8).all():
         raise OptionError("correlation must be symmetric")
-    if not np.allclose(matrix.diagonal(), 1, rtol=0, atol=1e-6):
+    if not (np.abs(matrix.diagonal() - 1) <= 1e-6).all():
         raise OptionError("correlation must have ones on its diagonal")
-    return matrix
+    return (matrix + matrix.T) / 2
 
 
 def _copies(matrix: np.ndarray) -> tuple[int, ...]:
     """Return, for each position, the bit set of the others whose correlation with it is 1 or -1."""
     same = np.abs(matrix) >= 1
     np.fill_diagonal(same, val=False)
-    return tuple(sum(1 << int(w) for w in np.flatnonzero(row)) for row in same)
+    return tuple(bit_sets(same))
+
+
+def bit_sets(claims: np.ndarray) -> list[int]:
+    """Return, for each row of an (m, n) boolean array, the bit set of the columns where it holds."""
+    packed = np.packbits(claims, axis=1, bitorder="little")
+    width, data = packed.shape[1], packed.tobytes()
+    return [int.from_bytes(data[at * width : (at + 1) * width], "little") for at in range(len(packed))]

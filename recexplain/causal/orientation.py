@@ -6,10 +6,11 @@ the graph once, in ascending order, with immediate effect, and says whether it c
 until a round changes nothing. In rules, `*` stands for any mark and `o` for a circle: `a *-> b o-* c`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations, product
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import combinations, cycle, islice, product
 
-from recexplain.causal.pag import ARROW, CIRCLE, TAIL, Pag, members
+from recexplain.causal.pag import ARROW, CIRCLE, TAIL, Draft, Pag, members
 
 Rule = Callable[[Pag], bool]
 
@@ -17,13 +18,13 @@ Rule = Callable[[Pag], bool]
 def r0(pag: Pag) -> bool:
     """R0: a *-* b *-* c, a and c not adjacent, b not in what separated them => a *-> b <-* c."""
     changed = False
+    kept_apart = pag.kept_apart()
     for b in pag.nodes:
-        for a in pag.neighbours(b):
-            for c in members(pag.adjacent(b) & ~pag.adjacent(a) & ~_up_to(a)):
-                if b not in pag.separating_set(a, c):
-                    pag.set_mark(a, b, ARROW)
-                    pag.set_mark(c, b, ARROW)
-                    changed = True
+        beside = pag.adjacent(b)
+        for a in members(beside):
+            if beside & ~pag.adjacent(a) & ~(1 << a) & ~kept_apart[b].get(a, 0):
+                pag.set_mark(a, b, ARROW)
+                changed = True
     return changed
 
 
@@ -70,26 +71,34 @@ def r4(pag: Pag) -> bool:
     """R4: a path <d, ..., a, b, c> that discriminates for b, b o-* c => b -> c or a <-> b <-> c.
 
     The former where b is in what separated d and c. With contradicting separating sets a later path overwrites what
-    an earlier one wrote; the order is b, c, a, each list as it stood before its first change.
+    an earlier one wrote; the order is b, c, a, each list as it stood before its first change, and of the paths over
+    one a only the first found counts.
     """
+    return _discriminate(pag, lambda *path: list(islice(_discriminating_ends(*path), 1)))
+
+
+def r4_every(pag: Pag) -> bool:
+    """R4, where every discriminating path counts."""
+    return _discriminate(pag, _discriminating_ends)
+
+
+def _discriminate(pag: Pag, ends: Callable[[Pag, int, int, int], Iterable[int]]) -> bool:
     changed = False
     for b in pag.nodes:
         for c in members(pag.here(b, CIRCLE)):
             for a in members(pag.parents(c) & pag.there(b, ARROW)):
-                d = _discriminating_end(pag, a, b, c)
-                if d is None:
-                    continue
-                if b in pag.separating_set(d, c):
-                    pag.orient(b, c)
-                else:
-                    pag.connect(a, b, ARROW, ARROW)
-                    pag.connect(b, c, ARROW, ARROW)
-                changed = True
+                for d in ends(pag, a, b, c):
+                    if b in pag.separating_set(d, c):
+                        pag.orient(b, c)
+                    else:
+                        pag.connect(a, b, ARROW, ARROW)
+                        pag.connect(b, c, ARROW, ARROW)
+                    changed = True
     return changed
 
 
-def _discriminating_end(pag: Pag, a: int, b: int, c: int) -> int | None:
-    """Return d of the first discriminating path <d, ..., a, b, c>, depth first from a, or None.
+def _discriminating_ends(pag: Pag, a: int, b: int, c: int) -> Iterator[int]:
+    """Yield the d of the discriminating paths <d, ..., a, b, c>, depth first from a.
 
     Every node between d and b is a collider on the path and a parent of c; d is not adjacent to c. A node looks for d
     among its own neighbours before it hands on the search.
@@ -100,12 +109,9 @@ def _discriminating_end(pag: Pag, a: int, b: int, c: int) -> int | None:
         inner = stack.pop()
         tried |= 1 << inner
         into = pag.here(inner, ARROW) & ~tried
-        ends = into & ~pag.adjacent(c)
-        if ends:
-            return next(members(ends))
+        yield from members(into & ~pag.adjacent(c))
         onward = into & pag.parents(c) & pag.there(inner, ARROW)
-        stack += reversed(list(members(onward)))
-    return None
+        stack += reversed(members(onward))
 
 
 def r5(pag: Pag) -> bool:
@@ -126,7 +132,7 @@ def _circle_paths(pag: Pag, a: int, b: int) -> Iterator[list[int]]:
     Which nodes there are to choose from is settled before the first path is yielded.
     """
     seconds = members(_circle_neighbours(pag, a) & ~pag.adjacent(b) & ~(1 << b))
-    lasts = list(members(_circle_neighbours(pag, b) & ~pag.adjacent(a) & ~(1 << a)))
+    lasts = members(_circle_neighbours(pag, b) & ~pag.adjacent(a) & ~(1 << a))
     for x, y in product(seconds, lasts):
         between = uncovered_path(pag, (a, x), y, _circle_neighbours, after=b)
         if between:
@@ -206,8 +212,10 @@ def _tail_by_two_paths(pag: Pag, path: Callable[[int, int, int, int], list[int]]
     """Apply R10, where `path(a, e, b, c)` is one of the two paths or empty."""
     changed = False
     for a, c in _partly_directed(pag):
-        seconds = members(pag.possible_children(a) & ~(1 << c))
-        ends = {e: [b for b in members(pag.parents(c)) if path(a, e, b, c)] for e in seconds}
+        seconds, lasts = members(pag.possible_children(a) & ~(1 << c)), members(pag.parents(c))
+        if len(seconds) < 2 or len(lasts) < 2:
+            continue
+        ends = {e: [b for b in lasts if path(a, e, b, c)] for e in seconds}
         if any(
             b != d for e, f in combinations(ends, 2) if not pag.is_adjacent(e, f) for b, d in product(ends[e], ends[f])
         ):
@@ -217,6 +225,7 @@ def _tail_by_two_paths(pag: Pag, path: Callable[[int, int, int, int], list[int]]
 
 
 ARROW_RULES: tuple[Rule, ...] = (r1, r2, r3, r4)
+ARROW_RULES_AT_ONCE: tuple[Rule, ...] = (r1, r2, r3, r4_every)
 SELECTION_RULES: tuple[Rule, ...] = (r5, r6, r7)
 TAIL_RULES: tuple[Rule, ...] = (r8, r9, r10)
 TAIL_RULES_REFERENCE: tuple[Rule, ...] = (r8, r9, r10_reference)
@@ -224,11 +233,28 @@ TAIL_RULES_REFERENCE: tuple[Rule, ...] = (r8, r9, r10_reference)
 
 def close(pag: Pag, rules: Sequence[Rule]) -> None:
     """Apply the rules in turn until a whole round changes nothing."""
-    changed = True
-    while changed:
-        changed = False
-        for rule in rules:
-            changed = rule(pag) or changed
+    n_idle = 0
+    for rule in cycle(rules):
+        n_idle = 0 if rule(pag) else n_idle + 1
+        if n_idle == len(rules):
+            return
+
+
+def close_at_once(pag: Pag, rules: Sequence[Rule]) -> None:
+    """Apply the rules in turn until a whole round changes nothing, each one to the graph as it stood before it.
+
+    A mark that is no circle stays. An end for which a rule concludes both an arrow and a tail gets an arrow.
+    """
+    close(pag, [partial(_apply_at_once, rule) for rule in rules])
+
+
+def _apply_at_once(rule: Rule, pag: Pag) -> bool:
+    draft = Draft(pag)
+    rule(draft)
+    circles = [(x, y, mark) for (x, y), mark in draft.written.items() if pag.mark(x, y) == CIRCLE]
+    for x, y, mark in circles:
+        pag.set_mark(x, y, mark)
+    return bool(circles)
 
 
 def _partly_directed(pag: Pag) -> Iterator[tuple[int, int]]:
@@ -240,11 +266,6 @@ def _partly_directed(pag: Pag) -> Iterator[tuple[int, int]]:
 
 def _circle_neighbours(pag: Pag, x: int) -> int:
     return pag.here(x, CIRCLE) & pag.there(x, CIRCLE)
-
-
-def _up_to(x: int) -> int:
-    """Return the bit set of the nodes 0..x."""
-    return (2 << x) - 1
 
 
 def uncovered_path(

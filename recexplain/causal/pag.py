@@ -1,11 +1,10 @@
 """A partial ancestral graph: which nodes are adjacent, and the mark at each end of every edge.
 
-Sets of nodes are ints in which bit v stands for node v: they are small, and `members` walks them in ascending order,
+Sets of nodes are ints in which bit v stands for node v: they are small, and `members` lists them in ascending order,
 so that nothing depends on the order of a hash.
 """
 
-from collections.abc import Iterator
-from itertools import combinations
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, Self
 
 import networkx as nx
@@ -19,16 +18,30 @@ CIRCLE: Mark = "circle"
 MARKS: tuple[Mark, ...] = (TAIL, ARROW, CIRCLE)
 
 
-def members(nodes: int) -> Iterator[int]:
-    """Yield the nodes of a bit set, ascending.
+def members(nodes: int) -> list[int]:
+    """Return the nodes of a bit set, ascending.
 
-    >>> list(members(0b1101))
+    >>> members(0b1101)
     [0, 2, 3]
     """
+    found = []
     while nodes:
         lowest = nodes & -nodes
-        yield lowest.bit_length() - 1
+        found.append(lowest.bit_length() - 1)
         nodes ^= lowest
+    return found
+
+
+def bit_set(nodes: Iterable[int]) -> int:
+    """Return the bit set of these nodes.
+
+    >>> bin(bit_set([0, 2, 3]))
+    '0b1101'
+    """
+    found = 0
+    for node in nodes:
+        found |= 1 << node
+    return found
 
 
 class Pag:
@@ -40,24 +53,32 @@ class Pag:
     def __init__(self, n: int) -> None:
         self.n = n
         self.nodes = range(n)
-        self._marks: dict[tuple[int, int], Mark] = {}  # (x, y) -> the mark at y
         self._adjacent = [0] * n
         self._here = {mark: [0] * n for mark in MARKS}
         self._there = {mark: [0] * n for mark in MARKS}
-        self._separated: dict[tuple[int, int], tuple[int, ...]] = {}
+        self._separated: dict[tuple[int, int], tuple[int, ...]] = {}  # where the set is not empty
 
     @classmethod
     def complete(cls, n: int) -> Self:
         """Return the graph in which all nodes are adjacent and nothing is known: all marks are circles."""
-        pag = cls(n)
-        for x, y in combinations(range(n), 2):
-            pag.connect(x, y)
+        whole = (1 << n) - 1
+        return cls.of_skeleton([whole & ~(1 << v) for v in range(n)], {})
+
+    @classmethod
+    def of_skeleton(cls, adjacent: Sequence[int], separated: dict[tuple[int, int], tuple[int, ...]]) -> Self:
+        """Return the graph of these bit sets of neighbours, one a node, with circles everywhere.
+
+        `separated` has the separating set of the pairs (i, j), i < j, whose set is not empty.
+        """
+        pag = cls(len(adjacent))
+        pag._adjacent = list(adjacent)
+        pag._separated = dict(separated)
+        pag.forget_marks()
         return pag
 
     def copy(self) -> Self:
         """Return the same graph, independent of this one."""
         other = type(self)(self.n)
-        other._marks = dict(self._marks)
         other._adjacent = list(self._adjacent)
         other._here = {mark: list(nodes) for mark, nodes in self._here.items()}
         other._there = {mark: list(nodes) for mark, nodes in self._there.items()}
@@ -68,7 +89,10 @@ class Pag:
 
     def mark(self, x: int, y: int) -> Mark:
         """Return the mark at y on the edge of x and y."""
-        return self._marks[x, y]
+        for mark in MARKS:
+            if self._here[mark][y] >> x & 1:
+                return mark
+        raise KeyError((x, y))
 
     def is_adjacent(self, x: int, y: int) -> bool:
         """Whether x and y share an edge."""
@@ -76,7 +100,7 @@ class Pag:
 
     def neighbours(self, x: int) -> list[int]:
         """Return the nodes adjacent to x, ascending."""
-        return list(members(self._adjacent[x]))
+        return members(self._adjacent[x])
 
     def adjacent(self, x: int) -> int:
         """Return the bit set of the nodes adjacent to x."""
@@ -121,6 +145,21 @@ class Pag:
         """Return the set that separated x and y; empty where none is stored."""
         return self._separated.get((x, y) if x < y else (y, x), ())
 
+    def edges(self) -> list[tuple[int, int]]:
+        """Return the adjacent pairs (x, y), x < y, ascending."""
+        return [(x, y) for x in self.nodes for y in members(self._adjacent[x] >> x << x)]
+
+    def kept_apart(self) -> list[dict[int, int]]:
+        """Return, for each node b, its neighbours a with the bit set of the neighbours c that b helped to separate."""
+        found: list[dict[int, int]] = [{} for _ in self.nodes]
+        for (a, c), given in self._separated.items():
+            both = 1 << a | 1 << c
+            for b in given:
+                if self._adjacent[b] & both == both:
+                    found[b][a] = found[b].get(a, 0) | 1 << c
+                    found[b][c] = found[b].get(c, 0) | 1 << a
+        return found
+
     # Changes
 
     def connect(self, x: int, y: int, at_x: Mark = CIRCLE, at_y: Mark = CIRCLE) -> None:
@@ -133,7 +172,6 @@ class Pag:
     def set_mark(self, x: int, y: int, mark: Mark) -> None:
         """Put `mark` at y on the edge of x and y, whatever stood there."""
         self._lift(x, y)
-        self._marks[x, y] = mark
         self._here[mark][y] |= 1 << x
         self._there[mark][x] |= 1 << y
 
@@ -148,11 +186,13 @@ class Pag:
         self._lift(y, x)
         self._adjacent[x] &= ~(1 << y)
         self._adjacent[y] &= ~(1 << x)
-        self._separated[min(x, y), max(x, y)] = tuple(sorted(given))
+        pair = (x, y) if x < y else (y, x)
+        self._separated.pop(pair, None)
+        if given:
+            self._separated[pair] = tuple(sorted(given))
 
     def forget_marks(self) -> None:
         """Put a circle at both ends of every edge."""
-        self._marks = dict.fromkeys(self._marks, CIRCLE)
         for sides in (self._here, self._there):
             sides[TAIL] = [0] * self.n
             sides[ARROW] = [0] * self.n
@@ -160,8 +200,7 @@ class Pag:
 
     def _lift(self, x: int, y: int) -> None:
         """Take the mark at y off the edge of x and y, if there is one."""
-        mark = self._marks.pop((x, y), None)
-        if mark is not None:
+        for mark in MARKS:
             self._here[mark][y] &= ~(1 << x)
             self._there[mark][x] &= ~(1 << y)
 
@@ -174,11 +213,16 @@ class Pag:
         """
         graph = nx.DiGraph()
         graph.add_nodes_from(self.nodes)
-        graph.add_edges_from((x, y, {"mark": self._marks[x, y]}) for x in self.nodes for y in self.neighbours(x))
-        graph.graph["sepset"] = {
-            (x, y): self.separating_set(x, y) for x, y in combinations(self.nodes, 2) if not self.is_adjacent(x, y)
-        }
+        graph.add_edges_from((x, y, {"mark": self.mark(x, y)}) for x in self.nodes for y in self.neighbours(x))
+        graph.graph["sepset"] = {pair: self._separated.get(pair, ()) for pair in self._apart()}
         return graph
+
+    def _apart(self) -> Iterator[tuple[int, int]]:
+        """Yield the pairs (x, y), x < y, that are not adjacent, ascending."""
+        for x in self.nodes:
+            above = (1 << self.n) - (2 << x)
+            for y in members(above & ~self._adjacent[x]):
+                yield x, y
 
     @classmethod
     def from_networkx(cls, graph: nx.DiGraph) -> Self:
@@ -196,5 +240,19 @@ class Pag:
             if x < y:
                 pag.connect(x, y, graph.edges[y, x]["mark"], graph.edges[x, y]["mark"])
         for (x, y), given in graph.graph.get("sepset", {}).items():
-            pag._separated[min(x, y), max(x, y)] = tuple(given)
+            if given:
+                pag._separated[min(x, y), max(x, y)] = tuple(given)
         return pag
+
+
+class Draft(Pag):
+    """A graph to be read as it stands, and what is written to it kept apart, to be applied later or not."""
+
+    def __init__(self, pag: Pag) -> None:
+        self.__dict__.update(pag.__dict__)
+        self.written: dict[tuple[int, int], Mark] = {}  # (x, y) -> the mark at y; an arrow before any other
+
+    def set_mark(self, x: int, y: int, mark: Mark) -> None:
+        """Note that `mark` is to be at y on the edge of x and y."""
+        if mark == ARROW or (x, y) not in self.written:
+            self.written[x, y] = mark

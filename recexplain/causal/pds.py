@@ -4,15 +4,36 @@ The tree is that of ICD (Rohekar et al., "Iterative causal discovery in the poss
 selection bias", NeurIPS 2021); the explanation search of CLEANN walks the same sets around the recommended item.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import networkx as nx
 
 from recexplain.causal.pag import ARROW, Pag, members
 from recexplain.errors import OptionError
+
+
+class Surroundings(Protocol):
+    """What lies around a node in the sense of possible-d-sep."""
+
+    @property
+    def root(self) -> int:
+        """The node."""
+        ...
+
+    @property
+    def distances(self) -> dict[int, int]:
+        """How far each node around it is, by ascending node."""
+        ...
+
+    def growth(self, allowed: int) -> Callable[[int], int]:
+        """Return the function from a legal set within `allowed` to the nodes of `allowed` that may be added to it.
+
+        Both are bit sets; the empty set is legal, and what is added is legal too. Nodes of the set may be returned.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -51,6 +72,56 @@ class PdsTree:
                 known[:] = [other for other in known if need & ~other] + [need]
         return {node: tuple(needs) for node, needs in sorted(found.items())}
 
+    def growth(self, allowed: int) -> Callable[[int], int]:
+        """Return the function from a legal set within `allowed` to the nodes of `allowed` that may be added to it."""
+        steps = [
+            (need, 1 << v)
+            for v, needs in self.needs.items()
+            if allowed >> v & 1
+            for need in needs
+            if need & ~allowed == 0
+        ]
+
+        def grow(nodes: int) -> int:
+            reached = 0
+            for need, node in steps:
+                if need & ~nodes == 0:
+                    reached |= node
+            return reached
+
+        return grow
+
+
+@dataclass(frozen=True)
+class PdsWalks:
+    """Where walks from `root` can go, whichever way they came: the same under every numbering of the nodes.
+
+    A walk stands on a step (p, u), and goes on to w if p, u, w is a triangle or u is a collider on it. Steps are taken
+    from the root or one another, each with its own direction, and none that needs more than the depth asked for.
+    """
+
+    root: int
+    first: int  # bit set of the neighbours of the root
+    onward: dict[tuple[int, int], int]  # step (p, u) -> bit set of the w
+    distances: dict[int, int]  # edges of the shortest walk to each node, by ascending node
+
+    def growth(self, allowed: int) -> Callable[[int], int]:
+        """Return the function from a legal set within `allowed` to the nodes of `allowed` that may be added to it.
+
+        A set is legal if walks inside it reach all of its nodes.
+        """
+
+        def grow(nodes: int) -> int:
+            reached = self.first
+            steps = [(self.root, u) for u in members(self.first & nodes)]
+            for p, u in steps:  # grows while it is walked
+                onward = self.onward.get((p, u), 0)
+                reached |= onward
+                steps += [(u, w) for w in members(onward & nodes) if (u, w) not in steps]
+            return reached & allowed
+
+        return grow
+
 
 class LegalSet(NamedTuple):
     """Nodes that hang together in a tree; in the order of trial, nearest first, then lexicographic."""
@@ -65,28 +136,54 @@ def pds_tree(graph: Pag | nx.DiGraph, root: int, max_depth: int | None = None) -
     A walk p, u goes on to w if p, u, w is a triangle or u is a collider on it. An edge is walked at most once in the
     whole tree, so that which walks exist can depend on the numbering of the nodes, as it does in causality-lab.
     """
+    pag, limit = _checked(graph, root, max_depth)
+    walked = {root: 0}  # for each node, the bit set of those to which an edge was walked, in whichever direction
+    nodes, parents, depths = [root], [-1], [0]
+    for number, u in enumerate(nodes):  # grows while it is walked
+        if depths[number] >= limit:
+            break  # depths never fall
+        following = pag.adjacent(u) & ~walked.get(u, 0)
+        if number:
+            following &= _following(pag, nodes[parents[number]], u) & ~(1 << root)
+        walked[u] = walked.get(u, 0) | following
+        for w in members(following):
+            walked[w] = walked.get(w, 0) | 1 << u
+            nodes.append(w)
+            parents.append(number)
+            depths.append(depths[number] + 1)
+    return PdsTree(root, tuple(nodes), tuple(parents), tuple(depths))
+
+
+def pds_walks(graph: Pag | nx.DiGraph, root: int, max_depth: int | None = None) -> PdsWalks:
+    """Return where possible-d-sep walks from `root` lead by steps at most `max_depth` edges deep (default n - 1).
+
+    The walks are those of `pds_tree` without its restriction that an edge is walked once, which makes a tree depend on
+    the numbering of the nodes.
+    """
+    pag, limit = _checked(graph, root, max_depth)
+    first = pag.adjacent(root)
+    depths = {(root, u): 1 for u in members(first)} if limit else {}
+    onward = {}
+    for step in (queue := list(depths)):  # grows while it is walked
+        p, u = step
+        if depths[step] >= limit:
+            break
+        onward[step] = pag.adjacent(u) & _following(pag, p, u) & ~(1 << root | 1 << p)
+        later = [(u, w) for w in members(onward[step]) if (u, w) not in depths]
+        depths.update(dict.fromkeys(later, depths[step] + 1))
+        queue += later
+    nearest = {u: depths[p, u] for p, u in reversed(queue)}
+    return PdsWalks(root, first if limit else 0, onward, dict(sorted(nearest.items())))
+
+
+def _checked(graph: Pag | nx.DiGraph, root: int, max_depth: int | None) -> tuple[Pag, int]:
+    """Return the graph and the depth that walks from `root` may have."""
     pag = graph if isinstance(graph, Pag) else Pag.from_networkx(graph)
     if root not in pag.nodes:
         raise OptionError(f"root must be a node of the graph, 0 to {pag.n - 1}, not {root}")
     if max_depth is not None and max_depth < 0:
         raise OptionError(f"max_depth must be 0 or more, or None for no limit, not {max_depth}")
-    limit = pag.n - 1 if max_depth is None else max_depth
-    unused = [pag.adjacent(v) & ~(1 << root) for v in pag.nodes]  # edges that no walk has taken
-    nodes, parents, depths = [root], [-1], [0]
-    for number, u in enumerate(nodes):  # grows while it is walked
-        if depths[number] >= limit:
-            continue
-        if u == root:
-            following = pag.adjacent(root)
-        else:
-            following = unused[u] & _following(pag, nodes[parents[number]], u)
-            unused[u] &= ~following
-        for w in members(following):
-            unused[w] &= ~(1 << u)
-            nodes.append(w)
-            parents.append(number)
-            depths.append(depths[number] + 1)
-    return PdsTree(root, tuple(nodes), tuple(parents), tuple(depths))
+    return pag, pag.n - 1 if max_depth is None else max_depth
 
 
 def _following(pag: Pag, p: int, u: int) -> int:
@@ -97,38 +194,39 @@ def _following(pag: Pag, p: int, u: int) -> int:
 
 
 def legal_levels(
-    tree: PdsTree, *, allowed: int = -1, conflicts: tuple[int, ...] | None = None
+    around: Surroundings, *, allowed: int = -1, conflicts: tuple[int, ...] | None = None
 ) -> Iterator[list[LegalSet]]:
     """Yield the legal sets of size 1, then of size 2, and so on, each list in the order of trial.
 
-    A set is legal if each of its nodes is reached from the root by a walk of the tree inside the set. Each size is
-    grown from the one before, and only when it is asked for: there can be exponentially many. Only nodes of the bit
-    set `allowed` are used, and no two nodes together of which one is in `conflicts` of the other.
+    A set is legal if each of its nodes is reached from the root by a walk inside the set. Each size is grown from the
+    one before, and only when it is asked for: there can be exponentially many. Only nodes of the bit set `allowed` are
+    used, and no two nodes together of which one is in `conflicts` of the other.
     """
-    usable = {v: [n for n in needs if n & ~allowed == 0] for v, needs in tree.needs.items() if allowed >> v & 1}
+    grow = around.growth(allowed)
     level = {0}
     while level:
-        level = _grown(level, usable, conflicts)
+        level = _grown(level, grow, conflicts)
         if level:
-            yield _in_order_of_trial(level, tree.distances)
+            yield _in_order_of_trial(level, around.distances)
 
 
 def legal_sets(
-    tree: PdsTree, size: int, *, allowed: int = -1, conflicts: tuple[int, ...] | None = None
+    around: Surroundings, size: int, *, allowed: int = -1, conflicts: tuple[int, ...] | None = None
 ) -> list[LegalSet]:
     """Return the legal sets of one size, in the order of trial; see `legal_levels`."""
-    levels = enumerate(legal_levels(tree, allowed=allowed, conflicts=conflicts), start=1)
-    return next((level for at, level in levels if at == size), [])
+    grow = around.growth(allowed)
+    level = {0}
+    for _ in range(size):
+        level = _grown(level, grow, conflicts)
+    return _in_order_of_trial(level, around.distances) if size and level else []
 
 
-def _grown(level: set[int], needs: dict[int, list[int]], conflicts: tuple[int, ...] | None) -> set[int]:
+def _grown(level: set[int], grow: Callable[[int], int], conflicts: tuple[int, ...] | None) -> set[int]:
     """Return the sets with one node more: every legal set is a smaller one and the node that was reached last."""
     larger = set()
     for nodes in level:
-        for v, options in needs.items():
-            if nodes >> v & 1 or (conflicts and conflicts[v] & nodes):
-                continue
-            if any(need & ~nodes == 0 for need in options):
+        for v in members(grow(nodes) & ~nodes):
+            if not (conflicts and conflicts[v] & nodes):
                 larger.add(nodes | 1 << v)
     return larger
 

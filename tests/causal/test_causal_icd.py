@@ -164,6 +164,36 @@ def test_a_yielded_graph_can_be_changed_without_harm() -> None:
     assert last == expected
 
 
+def test_tails_of_selection_count_at_size_two_and_not_later() -> None:
+    """A ring 0..4 without chords, 5 and 6 beside 0, and 7..10 all adjacent; R5 to R7 are forgotten after size 2.
+
+    At size 2, R5 and R6 have put tails at 0, so that nothing is an ancestor of 0; only 7..10 have something to test.
+    """
+    ring, whole = [(0, 1), (1, 2), (2, 3), (3, 4), (0, 4)], list(combinations(range(7, 11), 2))
+    skeleton = nx.Graph([*ring, (0, 5), (0, 6), *whole])
+    asked: list[tuple[int, int, tuple[int, ...]]] = []
+
+    def independence(x: int, y: int, z: tuple[int, ...] = ()) -> float:
+        asked.append((x, y, z))
+        between = tuple(nx.common_neighbors(skeleton, x, y))
+        return float(z == (4, 5, 6) if skeleton.has_edge(x, y) else z == between)
+
+    graph = discover(11, independence)
+    assert {(x, y) for x, y, z in asked if len(z) == 2} == set(whole)
+    assert graph.graph["sepset"][0, 1] == (4, 5, 6)
+
+
+def test_every_rule_is_applied_after_size_one_and_at_the_end() -> None:
+    """A ring 0..4 in which 4 is a collider, so that R9 puts tails at 0 and 3; and 5..8 all adjacent."""
+    skeleton = nx.Graph([(0, 1), (1, 2), (2, 3), (3, 4), (0, 4), *combinations(range(5, 9), 2)])
+
+    def independence(x: int, y: int, z: tuple[int, ...] = ()) -> float:
+        between = () if (x, y) == (0, 3) else tuple(nx.common_neighbors(skeleton, x, y))
+        return float(not skeleton.has_edge(x, y) and z == between)
+
+    assert [pag.mark(4, 0) for pag in iterations(9, independence)] == ["circle", "tail", "circle", "tail"]
+
+
 # Degenerate inputs
 
 
@@ -243,7 +273,7 @@ def test_alpha_lies_between_0_and_1(alpha: float) -> None:
 
 
 def test_the_orders_are_listed() -> None:
-    with pytest.raises(OptionError, match=r"^order must be one of position, not 'time'$"):
+    with pytest.raises(OptionError, match=r"^order must be one of position, independent, not 'time'$"):
         learn_pag(np.eye(3), 64, order="time")
     with pytest.raises(OptionError, match="order must be one of position"):
         discover(3, exact(dag("0>1 1>2")), order="time")

@@ -56,7 +56,7 @@ def test_small_tails_are_not_lost() -> None:
 def test_swapping_and_reordering_change_nothing(seed: int, n_samples: int, nodes: list[int], size: int) -> None:
     test = PartialCorrelation(random_correlation(seed), n_samples)
     x, y, z = nodes[0], nodes[1], tuple(nodes[2 : 2 + size])
-    assert test(y, x, z[::-1]) == pytest.approx(test(x, y, z), rel=1e-9)
+    assert test(y, x, z[::-1]) == test(x, y, z)  # to the last bit
 
 
 @given(st.integers(0, 10**6), st.permutations(range(6)))
@@ -64,7 +64,7 @@ def test_renumbering_the_rows_changes_nothing(seed: int, order: list[int]) -> No
     matrix = random_correlation(seed, 6)
     renumbered = PartialCorrelation(matrix[np.ix_(order, order)], 30)
     expected = PartialCorrelation(matrix, 30)(order[0], order[1], (order[2], order[3]))
-    assert renumbered(0, 1, (2, 3)) == pytest.approx(expected, rel=1e-9)
+    assert renumbered(0, 1, (2, 3)) == expected  # to the last bit
 
 
 @pytest.mark.parametrize(("n_samples", "expected"), [(5, 0.0), (4, 0.0), (1, 0.0)])
@@ -99,6 +99,25 @@ def test_a_singular_matrix_is_dependent() -> None:
     matrix = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.6], [0.0, 0.0, 0.6, 1.0]])
     assert PartialCorrelation(matrix, 64)(0, 1, (2, 3)) == 1
     assert PartialCorrelation(matrix, 64)(0, 1, (2, 2)) == 0  # a repeated node: no inverse
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_given_a_mixture_of_the_rest_all_is_dependent(seed: int) -> None:
+    rows = np.random.default_rng(seed).normal(size=(5, 9))
+    rows = np.vstack([rows, rows[2:5].sum(axis=0)])  # 5 is a mixture of 2, 3 and 4
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    test = PartialCorrelation(rows @ rows.T, 64)
+    assert test(0, 1, (2, 3, 4, 5)) == test(0, 5, (2, 3, 4)) == test(3, 5, (2, 4)) == 0
+    assert test(0, 1, (2, 3, 4)) > 0
+
+
+def test_nearly_a_copy_is_still_told_apart() -> None:
+    near = 1 - 1e-9
+    matrix = np.array([[1.0, 0.5, near, 0.0], [0.5, 1.0, 0.5, 0.0], [near, 0.5, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    test = PartialCorrelation(matrix, 64)
+    # what is left of 0 once 2 is out has the variance 1 - near ** 2, and shares 0.5 - 0.5 near with what is left of 1
+    r = (0.5 - 0.5 * near) / np.sqrt((1 - near * near) * 0.75)
+    assert test(0, 1, (2, 3)) == pytest.approx(2 * norm.sf(np.sqrt(59) * np.arctanh(r)), rel=1e-6)
 
 
 def test_what_is_copied_is_known() -> None:

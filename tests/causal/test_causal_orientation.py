@@ -18,11 +18,13 @@ from recexplain.causal.orientation import (
     TAIL_RULES_REFERENCE,
     Rule,
     close,
+    close_at_once,
     r0,
     r1,
     r2,
     r3,
     r4,
+    r4_every,
     r5,
     r6,
     r7,
@@ -70,6 +72,7 @@ FIRES: list[tuple[Rule, str, Sepsets, str]] = [
     (r4, "0o->1 1<-o2 1-->3 2o->3", {(0, 3): (1, 2)}, "0o->1 1<-o2 1-->3 2-->3"),
     (r4, "0o->1 1<-o2 1-->3 2o->3", {(0, 3): (1,)}, "0o->1 1<->2 1-->3 2<->3"),
     (r4, "0o->4 1<->4 1<-o2 1-->3 2o-o3 3<--4", {(0, 3): (1, 2, 4)}, "0o->4 1<-o2 1-->3 1<->4 2-->3 3<--4"),
+    (r4_every, "0o->1 1<-o2 1-->3 2o->3", {(0, 3): (1, 2)}, "0o->1 1<-o2 1-->3 2-->3"),
     (r5, "0o-o1 0o-o3 1o-o2 2o-o3", {}, "0---1 0---3 1---2 2---3"),
     (r5, "0o-o1 0o-o4 1o-o2 2o-o3 3o-o4", {}, "0---1 0---4 1---2 2---3 3---4"),
     (r6, "0---1 0o-o2 1o-o2", {}, "0---1 0--o2 1--o2"),
@@ -145,6 +148,16 @@ def test_closing_goes_round_until_nothing_changes() -> None:
     pag = graph("0o->3 1o-o2 2o-o3")  # R1 at 3 enables R1 at 2, which a sweep has passed by then
     close(pag, ARROW_RULES)
     assert written(pag) == "0o->3 1<--2 2<--3"
+
+
+def test_of_contradicting_discriminating_paths_the_first_counts_or_every_one() -> None:
+    """<0, 1, 2, 3> says that 2 is no collider, <4, 1, 2, 3> that it is one."""
+    before, sepsets = "0o->1 1<-o2 1-->3 1<-o4 2o->3", {(0, 3): (1, 2), (3, 4): (1,)}
+    first, every = graph(before, sepsets), graph(before, sepsets)
+    close(first, [r4])
+    close_at_once(every, [r4_every])
+    assert written(first) == "0o->1 1<-o2 1-->3 1<-o4 2-->3"
+    assert written(every) == "0o->1 1<->2 1-->3 1<-o4 2<->3"
 
 
 T = TypeVar("T")

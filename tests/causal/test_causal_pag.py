@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recexplain.causal.pag import ARROW, CIRCLE, MARKS, TAIL, Pag, members
+from recexplain.causal.pag import ARROW, CIRCLE, MARKS, TAIL, Draft, Pag, bit_set, members
 from recexplain.errors import OptionError
 
 
@@ -38,6 +38,11 @@ def same(one: Pag, other: Pag) -> bool:
 def test_members_ascend() -> None:
     assert list(members(masked(200, 3, 0, 64))) == [0, 3, 64, 200]
     assert list(members(0)) == []
+
+
+def test_a_bit_set_and_its_members_are_the_same_nodes() -> None:
+    assert bit_set([200, 3, 0, 64, 3]) == masked(200, 3, 0, 64)
+    assert bit_set([]) == 0
 
 
 def test_a_complete_graph_knows_nothing_yet() -> None:
@@ -95,6 +100,54 @@ def test_a_removed_edge_leaves_nothing_but_its_separating_set() -> None:
     assert pag.separating_set(0, 2) == pag.separating_set(2, 0) == (1, 3)
     assert pag.here(0, ARROW) == pag.there(2, ARROW) == 0
     assert pag.separating_set(0, 1) == ()
+
+
+def test_a_separation_stated_anew_replaces_the_old_one() -> None:
+    pag = Pag.complete(4)
+    pag.separate(0, 1, (2, 3))
+    pag.separate(1, 0, ())
+    assert pag.separating_set(0, 1) == ()
+    assert pag.to_networkx().graph["sepset"] == {(0, 1): ()}
+    pag.connect(0, 1)
+    pag.separate(0, 2, (1,))
+    assert pag.to_networkx().graph["sepset"] == {(0, 2): (1,)}
+
+
+def test_a_graph_of_a_skeleton_is_its_own() -> None:
+    adjacent, separated = [masked(1), masked(0, 2), masked(1)], {(0, 2): (1,)}
+    pag = Pag.of_skeleton(adjacent, separated)
+    assert pag.edges() == [(0, 1), (1, 2)]
+    assert {pag.mark(x, y) for x, y in ((0, 1), (1, 0), (1, 2), (2, 1))} == {CIRCLE}
+    pag.separate(0, 1, ())
+    assert (adjacent, separated) == ([masked(1), masked(0, 2), masked(1)], {(0, 2): (1,)})
+    assert pag.separating_set(0, 2) == (1,)
+
+
+def test_a_mark_is_of_an_edge() -> None:
+    pag = Pag.complete(3)
+    pag.separate(0, 1, ())
+    with pytest.raises(KeyError):
+        pag.mark(0, 1)
+
+
+@given(pags())
+def test_what_kept_neighbours_apart(pag: Pag) -> None:
+    for b, apart in enumerate(pag.kept_apart()):
+        for a, c in combinations(pag.neighbours(b), 2):
+            expected = b in pag.separating_set(a, c)
+            assert bool(apart.get(a, 0) >> c & 1) == bool(apart.get(c, 0) >> a & 1) == expected
+
+
+@given(pags())
+def test_a_draft_reads_the_graph_and_does_not_write_to_it(pag: Pag) -> None:
+    before, draft = pag.to_networkx(), Draft(pag)
+    for x, y in pag.edges():
+        draft.set_mark(x, y, TAIL)
+        draft.set_mark(x, y, ARROW)
+        draft.connect(x, y, TAIL, TAIL)
+        assert draft.mark(x, y) == pag.mark(x, y)
+    assert draft.written == {pair: mark for x, y in pag.edges() for pair, mark in (((x, y), ARROW), ((y, x), TAIL))}
+    assert dict(pag.to_networkx().edges) == dict(before.edges)
 
 
 @given(pags())
