@@ -60,29 +60,34 @@ class Cloze(Recipe):
     """Fill masked items in (BERT4Rec, section 3.6).
 
     Inference masks only the place behind the newest item; `last_share` of the windows trains exactly that, on windows
-    that end anywhere in the history. The first `causal_epochs` look at older items only and say at every place which
-    item comes next: many more answers a window, from which the bidirectional epochs start (as UniLM shares one
-    Transformer between both, Dong et al. 2019).
+    that end anywhere in the history. A first share of the epochs looks at older items only and says at every place
+    which item comes next: many more answers a window, and the bidirectional epochs start from there (UniLM trains one
+    Transformer both ways too, Dong et al. 2019, arXiv 1905.03197).
     """
 
     masked: ClassVar[bool] = True
     name: ClassVar[str] = "cloze"
 
-    causal_epochs: int = 0
+    epochs: int = 40
+    causal_share: float = 0.3  # of the epochs
     mask_ratio: float = 0.3  # share of items masked in an ordinary window
     first_last_share: float = 0.1  # share of windows in which only the last item is masked, in the first such epoch
     last_share: float = 0.9  # and in the last one; in between it grows evenly
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not is_whole(self.causal_epochs, 0) or self.causal_epochs >= self.epochs:
-            allowed = f"a whole number from 0 to {self.epochs - 1}, one less than recipe.epochs"
-            raise OptionError(f"recipe.causal_epochs must be {allowed}, not {self.causal_epochs!r}")
+        if not 0 <= self.causal_share < 1:
+            raise OptionError(f"recipe.causal_share must be from 0 to below 1, not {self.causal_share}")
         if not 0 < self.mask_ratio < 1:
             raise OptionError(f"recipe.mask_ratio must be between 0 and 1, not {self.mask_ratio}")
         for name in ("first_last_share", "last_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(f"recipe.{name} must be from 0 to 1, not {getattr(self, name)}")
+
+    @property
+    def causal_epochs(self) -> int:
+        """How many epochs are causal: the first ones."""
+        return int(self.causal_share * self.epochs)
 
     def is_causal_at(self, epoch: int) -> bool:
         """Whether an epoch, from 0, asks at every place for the item behind it, and lets nothing look ahead."""

@@ -14,10 +14,10 @@ from recexplain.training.recipe import Cloze, NextItem, Recipe
 
 HISTORIES = [np.arange(1, 4), np.arange(10, 40), np.arange(100, 105), np.array([7])]  # ascending: a window is a run
 MASK = 999
-NO_LAST = Cloze(batch_size=4, first_last_share=0.0)
+NO_LAST = Cloze(causal_share=0.0, batch_size=4, first_last_share=0.0)
 
 
-CLOZE = Cloze(batch_size=4)
+CLOZE = Cloze(causal_share=0.0, batch_size=4)
 
 
 def windows(recipe: Recipe = CLOZE, *, length: int = 8, seed: int = 0, histories=HISTORIES) -> Windows:
@@ -50,21 +50,25 @@ def test_a_long_history_gives_a_window_for_each_full_one_and_a_short_history_one
 
 
 def test_every_window_has_a_masked_item() -> None:
-    sparse = Cloze(batch_size=4, mask_ratio=0.001, first_last_share=0.0)
+    sparse = Cloze(causal_share=0.0, batch_size=4, mask_ratio=0.001, first_last_share=0.0)
     assert all(masked.any() for _, masked in rows(windows(sparse)))
 
 
 def test_windows_for_the_last_item_mask_it_alone_and_end_anywhere() -> None:
-    found = [row for seed in range(200) for row in rows(windows(Cloze(batch_size=4, first_last_share=1.0), seed=seed))]
+    found = [
+        row
+        for seed in range(200)
+        for row in rows(windows(Cloze(causal_share=0.0, batch_size=4, first_last_share=1.0), seed=seed))
+    ]
     assert all(masked[-1] and masked.sum() == 1 for _, masked in found)
     ends = {int(items[-1]) for items, _ in found if 10 <= items[0] < 40}
     assert ends == set(range(11, 40))  # never the oldest item: nothing stands before it
 
 
 def test_the_share_of_windows_for_the_last_item_grows_evenly_over_the_epochs() -> None:
-    recipe = Cloze(epochs=5, first_last_share=0.1, last_share=0.9)
+    recipe = Cloze(causal_share=0.0, epochs=5, first_last_share=0.1, last_share=0.9)
     assert [round(recipe.last_share_at(epoch), 6) for epoch in range(5)] == [0.1, 0.3, 0.5, 0.7, 0.9]
-    assert Cloze(epochs=1).last_share_at(0) == Cloze().first_last_share
+    assert Cloze(causal_share=0.0, epochs=1).last_share_at(0) == Cloze().first_last_share
 
 
 def test_ordinary_windows_are_as_full_as_the_history_allows() -> None:
@@ -73,7 +77,7 @@ def test_ordinary_windows_are_as_full_as_the_history_allows() -> None:
 
 
 def test_the_share_of_masked_items_is_the_recipe_s() -> None:
-    recipe = Cloze(batch_size=4, mask_ratio=0.3, first_last_share=0.0)
+    recipe = Cloze(causal_share=0.0, batch_size=4, mask_ratio=0.3, first_last_share=0.0)
     masked = np.concatenate(
         [m for seed in range(200) for items, m in rows(windows(recipe, seed=seed)) if len(items) == 8]
     )
@@ -82,7 +86,7 @@ def test_the_share_of_masked_items_is_the_recipe_s() -> None:
 
 def test_a_batch_holds_windows_of_like_length() -> None:
     histories = [np.arange(1, n + 1) for n in range(1, 41)]
-    recipe = Cloze(batch_size=10, first_last_share=0.0)
+    recipe = Cloze(causal_share=0.0, batch_size=10, first_last_share=0.0)
     spreads = [
         int((items != 0).sum(1).max() - (items != 0).sum(1).min())
         for items, _ in windows(recipe, length=64, histories=histories)
@@ -102,7 +106,7 @@ def test_an_epoch_has_the_same_number_of_batches_every_time() -> None:
 
 def test_validation_and_test_items_are_never_trained_on() -> None:
     histories = Histories.of(["a", "b"], [np.arange(1, 21), np.arange(31, 41)])
-    data = HistoryData(leave_one_out(histories), Cloze(batch_size=2), length=6, mask_item=MASK)
+    data = HistoryData(leave_one_out(histories), Cloze(causal_share=0.0, batch_size=2), length=6, mask_item=MASK)
     batches = [batch for epoch in range(50) for batch in data.epoch(epoch)]
     seen = {int(item) for batch in batches for part in batch for item in part.flatten()}
     assert seen - {0, MASK} == {*range(1, 19), *range(31, 39)}
@@ -133,7 +137,7 @@ def test_validation_is_on_a_fixed_sample() -> None:
         ("validation_users", 0),
         ("patience", 0),
         ("negatives", 0),
-        ("causal_epochs", 60),
+        ("causal_share", 1.0),
     ],
 )
 def test_a_recipe_refuses_what_cannot_be(name: str, value: float) -> None:
@@ -141,14 +145,14 @@ def test_a_recipe_refuses_what_cannot_be(name: str, value: float) -> None:
         dataclasses.replace(Cloze(), **{name: value})
 
 
-@pytest.mark.parametrize("recipe", [Cloze(), NextItem()])
+@pytest.mark.parametrize("recipe", [Cloze(causal_share=0.0), NextItem()])
 def test_batches_are_tensors_of_one_shape(recipe: Recipe) -> None:
     for inputs, targets in windows(recipe):
         assert inputs.shape == targets.shape
         assert inputs.dtype == targets.dtype == torch.int64
 
 
-@pytest.mark.parametrize("recipe", [NextItem(batch_size=2), Cloze(batch_size=2, causal_epochs=1)])
+@pytest.mark.parametrize("recipe", [NextItem(batch_size=2), Cloze(batch_size=2, epochs=4, causal_share=0.25)])
 def test_a_causal_window_asks_at_every_place_for_the_item_behind_it(recipe: Recipe) -> None:
     lengths = []
     for inputs, targets in windows(recipe):
@@ -163,7 +167,7 @@ def test_a_causal_window_asks_at_every_place_for_the_item_behind_it(recipe: Reci
 
 
 def test_the_bidirectional_epochs_follow_the_causal_ones() -> None:
-    recipe = Cloze(causal_epochs=2, epochs=5, first_last_share=0.2, last_share=0.8)
+    recipe = Cloze(causal_share=0.4, epochs=5, first_last_share=0.2, last_share=0.8)
     epochs = [Windows(HISTORIES, recipe, length=8, mask_item=MASK, seed=(0, epoch)) for epoch in range(4)]
     assert [any(bool((inputs == MASK).any()) for inputs, _ in epoch) for epoch in epochs] == [False, False, True, True]
     assert [round(recipe.last_share_at(epoch), 6) for epoch in (2, 3, 4)] == [0.2, 0.5, 0.8]
@@ -191,10 +195,10 @@ def test_processes_share_the_batches_of_an_epoch_evenly(n_processes: int) -> Non
 
 
 def test_an_epoch_goes_on_where_it_was_stopped() -> None:
-    loader = WindowLoader(windows(Cloze(batch_size=1)))
+    loader = WindowLoader(windows(Cloze(causal_share=0.0, batch_size=1)))
     whole = [inputs.tolist() for inputs, _ in loader]
     assert loader.state_dict() == {"done": 0}  # the epoch has ended
-    stopped, resumed = (WindowLoader(windows(Cloze(batch_size=1))) for _ in range(2))
+    stopped, resumed = (WindowLoader(windows(Cloze(causal_share=0.0, batch_size=1))) for _ in range(2))
     first = [inputs.tolist() for inputs, _ in islice(stopped, 3)]
     resumed.load_state_dict(stopped.state_dict())
     assert first + [inputs.tolist() for inputs, _ in resumed] == whole

@@ -14,7 +14,7 @@ MODEL = {"name": "BERT4Rec", "n_items": 12, "max_length": 6, "dim": 8, "layers":
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> SequenceModule:
-    module = SequenceModule(MODEL, Cloze(lr=1e-2, warmup_steps=10), total_steps=110)
+    module = SequenceModule(MODEL, Cloze(causal_share=0.0, lr=1e-2, warmup_steps=10), total_steps=110)
     monkeypatch.setattr(module, "log", lambda *_, **__: None)  # no trainer is attached
     return module
 
@@ -32,13 +32,13 @@ def test_the_loss_is_the_mean_cross_entropy_of_what_is_asked_only(module: Sequen
     assert module.training_step((inputs, targets), 0).item() == pytest.approx(wanted.item(), abs=1e-6)
 
 
-@pytest.mark.parametrize("causal_epochs", [0, 1])
-def test_nothing_looks_ahead_in_a_causal_epoch(causal_epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = SequenceModule(MODEL, Cloze(causal_epochs=causal_epochs), total_steps=1)
+@pytest.mark.parametrize("causal_share", [0, 0.5])
+def test_nothing_looks_ahead_in_a_causal_epoch(causal_share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = SequenceModule(MODEL, Cloze(causal_share=causal_share), total_steps=1)
     monkeypatch.setattr(module, "log", lambda *_, **__: None)
     targets = torch.tensor([[0, 4, 0, 0]])
     losses = [module.training_step((torch.tensor([[2, 3, last, 7]]), targets), 0).item() for last in (5, 6)]
-    assert (losses[0] == pytest.approx(losses[1], abs=1e-7)) == bool(causal_epochs)
+    assert (losses[0] == pytest.approx(losses[1], abs=1e-7)) == bool(causal_share)
 
 
 @pytest.mark.parametrize("name", ["BERT4Rec", "SASRec"])
