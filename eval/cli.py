@@ -24,6 +24,7 @@ from recexplain.errors import OptionError, RecExplainError
 ENTRIES = {
     "train": ("recexplain.training.train", "train", "fit a recommender and write its checkpoint"),
     "explain": ("recexplain.evaluation.explain", "explain", "explain people's recommendations"),
+    "verify": ("recexplain.evaluation.verify", "verify", "test again what explanations say"),
 }
 
 #: What a person can set right; anything else is a bug of ours and shows where it is.
@@ -46,7 +47,7 @@ QUIET = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one entry; return its exit status: 0 done, 2 bad input, 130 interrupted."""
+    """Run one entry; return its exit status: 0 done, 1 something does not hold, 2 bad input, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "--version" in words or words[:1] == ["-V"]:
         sys.stdout.write(f"recexplain {version('recexplain')}\n")
@@ -72,7 +73,7 @@ def _status(entry: str, options: Sequence[str]) -> int:
     """Run an entry; return its exit status, and say in one sentence what stopped it."""
     try:
         _check_flags(options)
-        _run(entry, options)
+        return _run(entry, options)
     except KeyboardInterrupt as stopped:
         again = f"; the same command with out={stopped} goes on from here" if str(stopped) else ""
         sys.stderr.write(f"\nrecexplain: stopped{again}\n")
@@ -85,21 +86,24 @@ def _status(entry: str, options: Sequence[str]) -> int:
         if error.strerror is None:
             raise
         return _refused(f"{error.filename or 'a file'} cannot be read or written: {error.strerror}")
-    return 0
 
 
-def _run(entry: str, options: Sequence[str]) -> None:
-    """Let Hydra compose the configuration and call the entry with it; then print where the results are."""
+def _run(entry: str, options: Sequence[str]) -> int:
+    """Let Hydra compose the configuration and call the entry with it; then print where the results are.
+
+    Returns the entry's own exit status, of a sweep the highest.
+    """
     module, name, _ = ENTRIES[entry]
+    statuses: list[int] = [0]
     failed: list[Exception] = []
     composed: list[DictConfig] = []
 
     def task(config: DictConfig) -> None:
         composed.append(config)
-        run: Callable[[DictConfig, Path], None] = getattr(import_module(module), name)
+        run: Callable[[DictConfig, Path], int | None] = getattr(import_module(module), name)
         out = output_folder(config, entry)
         try:
-            run(config, out)
+            statuses.append(run(config, out) or 0)  # an entry that finds no fault of its own returns nothing
         except (*FAILURES, OSError) as error:
             failed.append(error)  # raised below, without Hydra's own words on top
             return  # a sweep goes on
@@ -125,6 +129,7 @@ def _run(entry: str, options: Sequence[str]) -> None:
             os.environ["HYDRA_FULL_ERROR"] = full_error
     if failed:
         raise failed[0]
+    return max(statuses)
 
 
 def _check_flags(options: Sequence[str]) -> None:

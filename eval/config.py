@@ -1,22 +1,69 @@
 """From Hydra's configuration to plain values, and back to what a checkpoint records."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from recexplain.errors import CheckpointError, OptionError, RecExplainError
+from recexplain.checkpoint import Checkpoint
+from recexplain.errors import CheckpointError, DataError, OptionError, RecExplainError
+from recexplain.explainers import EXPLAINERS, Ours
 from recexplain.interactions import RECORDED, Source
+from recexplain.sequences import Dataset, load_dataset
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
+def plain(config: DictConfig, without: Collection[str] = ("out",)) -> dict[str, Any]:
     """Return a configuration as plain dicts and lists, without the folder it writes to."""
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
-    return {str(name): value for name, value in values.items() if name != "out"}
+    return {str(name): value for name, value in values.items() if name not in without}
+
+
+def explainer_in(config: DictConfig) -> Ours:
+    """Return the configured explainer; only our own classes are ever built."""
+    options = plain(config, without=("_target_",))
+    ours = {f"recexplain.explainers.{explainer.__name__}": explainer for explainer in EXPLAINERS.values()}
+    target = config.get("_target_")
+    if target not in ours:
+        raise OptionError(f"explainer must be one of {', '.join(EXPLAINERS)}, not {target!r}")
+    try:
+        return ours[target](**options)
+    except TypeError as error:
+        raise OptionError(f"the explainer cannot be built from {options}: {error}") from None
+
+
+def ids_in(name: str, value: Any) -> list[str]:
+    """Return an option's list of ids as text; `OptionError` for what has been read as something else than an id."""
+    if not isinstance(value, ListConfig | list):
+        raise OptionError(f"{name} must be a list of ids such as {name}=[1,2], not {value!r}")
+    return [id_in(name, one) for one in value]
+
+
+def id_in(name: str, value: Any) -> str:
+    """Return an id as text: a whole number or a text, for 1e0 and true would be taken for something else."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise OptionError(f"{name} holds {value!r}, which is no id as it was read; put ids in quotes: {name}=['1e0']")
+    return str(value)
+
+
+def dataset_of(config: DictConfig, checkpoint: Checkpoint) -> Dataset:
+    """Return the data that a checkpoint was trained on, read again and compared by its hash."""
+    if config.data is None:
+        try:
+            dataset = load_dataset(recorded_source(checkpoint.source))
+        except DataError as error:
+            raise CheckpointError(f"the checkpoint's data cannot be read: {error}; give it with data=") from None
+    else:
+        dataset = load_dataset(source_of(config.data))
+    if dataset.data_hash != checkpoint.data_hash:
+        raise CheckpointError(
+            f"the data (hash {dataset.data_hash[:12]}) is not what {config.checkpoint} was trained on "
+            f"(hash {checkpoint.data_hash[:12]}); give the same ratings, or train on these"
+        )
+    return dataset
 
 
 def source_of(config: DictConfig) -> Source:

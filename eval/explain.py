@@ -1,47 +1,56 @@
 """The entry `recexplain explain`: a checkpoint and people -> explanations, pages, a summary."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from recexplain.api import options_of
 from recexplain.checkpoint import Checkpoint, read_checkpoint
 from recexplain.counterfactual import Options
-from recexplain.errors import CheckpointError, DataError, OptionError, is_whole
-from recexplain.evaluation.config import plain, recorded_source, source_of
+from recexplain.errors import DataError, OptionError, is_whole
+from recexplain.evaluation.config import dataset_of, explainer_in, id_in, ids_in, plain
 from recexplain.evaluation.files import open_folder, write_bytes, write_text
+from recexplain.evaluation.progress import shown
 from recexplain.evaluation.summary import shown_sentences, summary_table
-from recexplain.explainers.driver import Case, Explainer, Person, Timing, explain_cases
+from recexplain.explainers import Causal, Popularity
+from recexplain.explainers.cases import Person
+from recexplain.explainers.driver import Case, Explainer, Timing, explain_cases
 from recexplain.explanation import Explanation
 from recexplain.report.page import index_page, picture_of, user_page
 from recexplain.schema import jsonl_text, parquet_bytes, read_explanations
-from recexplain.sequences import Dataset, load_dataset
+from recexplain.sequences import Dataset
 
 FILES = ("explanations.parquet", "explanations.jsonl", "timings.parquet", "index.html")
 
 
 def explain(config: DictConfig, out: Path) -> None:
     """Explain people of the data; a stopped run of the same options in `out` goes on."""
-    options, explainer = _options(config), instantiate(config.explainer)
+    options, explainer = _options(config), explainer_in(config.explainer)
     checkpoint = read_checkpoint(str(config.checkpoint))
     recommender = checkpoint.recommender(config.device)
-    people = _people(config, _dataset(config, checkpoint), checkpoint)
+    dataset = dataset_of(config, checkpoint)
+    people = _people(config, dataset, checkpoint)
+    for item in (*options.locked, *(item for item, _ in options.costs), *filter(None, [options.wanted])):
+        checkpoint.vocabulary.number_of(item)  # an unknown item stops here
+    if isinstance(explainer, Popularity) and explainer.counts is None:
+        explainer = Popularity(_counts(dataset))
     title_of, console = checkpoint.vocabulary.title_of, Console()
-    open_folder(out, "explain", {**plain(config), "model_hash": checkpoint.model_hash})
+    compared = plain(config, without=("out", "checkpoint"))  # the model counts, not where it lies
+    open_folder(out, "explain", {**compared, "model_hash": checkpoint.model_hash})
     if all((out / name).exists() for name in FILES):
         console.print(f"{out} is finished already")
     else:
         journal = _Journal(out)
         done = len(journal.explanations)
         cases = explain_cases(recommender, people[done:], explainer, options)
-        for number, case in enumerate(_shown(cases, len(people), done), start=done + 1):
+        for number, case in enumerate(shown(cases, len(people), "explaining", done=done), start=done + 1):
             if number <= config.pages:
                 write_pages(out, number, case, title_of, explainer)
             journal.add(case)
@@ -49,7 +58,7 @@ def explain(config: DictConfig, out: Path) -> None:
     explanations = read_explanations(out / "explanations.parquet")
     for line in shown_sentences(explanations, title_of):
         console.print(line)
-    console.print(summary_table(explanations, pq.read_table(out / "timings.parquet")["total_s"].to_numpy()))
+    console.print(summary_table(explanations, _total_seconds(out / "timings.parquet")))
 
 
 class _Journal:
@@ -93,6 +102,9 @@ def write_pages(out: Path, number: int, case: Case, title_of: Callable[[str], st
         picture = picture_of(case.explanation, graph, title_of)
         settings = ", ".join(f"{name} {value}" for name, value in vars(explainer).items())
         note = f"Graph of attention head {case.head + 1} of {len(case.graphs)}, deepest layer; {settings}."
+    elif isinstance(explainer, Causal) and case.explanation.status != "error":
+        note = "This recommender shows no attention, so there is no graph: items were tried newest first."
+    if picture is not None:
         write_bytes(out / "users" / f"{number}.png", picture)
     page = user_page(case.explanation, title_of, picture=picture, note=note)
     write_text(out / "users" / f"{number}.html", page)
@@ -102,24 +114,40 @@ def _finish(out: Path, journal: _Journal, title_of: Callable[[str], str], pages:
     """Write the files of a whole run, and drop the journal."""
     links = [f"users/{n}.html" if n <= pages else "" for n in range(1, len(journal.explanations) + 1)]
     rows = list(zip(journal.explanations, links, strict=True))
-    write_text(out / "explanations.jsonl", jsonl_text(journal.explanations))
-    write_bytes(out / "explanations.parquet", parquet_bytes(journal.explanations))
-    write_bytes(out / "timings.parquet", _timings(journal))
+    by_user = sorted(range(len(rows)), key=lambda row: str(journal.explanations[row].user))
+    explanations = [journal.explanations[row] for row in by_user]  # in one order, whatever that of the people was
+    write_text(out / "explanations.jsonl", jsonl_text(explanations))
+    write_bytes(out / "explanations.parquet", parquet_bytes(explanations))
+    write_bytes(out / "timings.parquet", _timings(explanations, [journal.timings[row] for row in by_user]))
     write_text(out / "index.html", index_page(rows, title_of, heading="Why these recommendations"))
     journal.path.unlink(missing_ok=True)
 
 
-def _timings(journal: _Journal) -> bytes:
+def _timings(explanations: Sequence[Explanation], timings: Sequence[Timing]) -> bytes:
     """Return the content of `timings.parquet`: user, graph_s, search_s, total_s."""
     rows = [
-        {"user": explanation.user, **asdict(timing)}
-        for explanation, timing in zip(journal.explanations, journal.timings, strict=True)
+        {"user": explanation.user, **asdict(timing)} for explanation, timing in zip(explanations, timings, strict=True)
     ]
     seconds = [pa.field(name, pa.float64(), nullable=False) for name in ("graph_s", "search_s", "total_s")]
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema([pa.field("user", pa.string()), *seconds])), sink)
     content: bytes = sink.getvalue().to_pybytes()
     return content
+
+
+def _total_seconds(path: Path) -> np.ndarray:
+    """(people,) seconds; `DataError` where the file is not as it was written."""
+    try:
+        seconds: np.ndarray = pq.read_table(path)["total_s"].to_numpy()
+    except (pa.ArrowException, KeyError, OSError):
+        raise DataError(f"{path} is damaged; choose another folder with out=") from None
+    return seconds
+
+
+def _counts(dataset: Dataset) -> dict[str, int]:
+    """Return how often each item was taken."""
+    counts = np.bincount(dataset.histories.items, minlength=dataset.vocabulary.n_items + 1)
+    return dict(zip(dataset.vocabulary.ids, counts[1:].tolist(), strict=True))
 
 
 def _options(config: DictConfig) -> Options:
@@ -130,58 +158,41 @@ def _options(config: DictConfig) -> Options:
         value = config[name]
         if not is_whole(value, least) and (name, value) != ("limit", None):
             raise OptionError(f"{name} must be a whole number of {least} or more, not {value!r}")
-    return Options(
+    if not (config.costs is None or isinstance(config.costs, DictConfig)):
+        raise OptionError(f"costs must be a table of item ids and numbers such as costs={{50:3}}, not {config.costs!r}")
+    costs = None if config.costs is None else {id_in("costs", item): cost for item, cost in config.costs.items()}
+    return options_of(
         change=config.change,
         k=config.k,
+        tau=config.tau,
+        wanted=None if config.wanted is None else id_in("wanted", config.wanted),
+        wanted_category=None if config.wanted_category is None else str(config.wanted_category),
         removal=config.removal,
+        locked=ids_in("locked", config.locked),
+        min_age=config.min_age,
+        costs=costs,
         max_evaluations=config.max_evaluations,
         max_seconds=config.max_seconds,
         seed=config.seed,
     )
 
 
-def _dataset(config: DictConfig, checkpoint: Checkpoint) -> Dataset:
-    """Return the data to explain: what the checkpoint was trained on, found again by its hash."""
-    if config.data is None:
-        try:
-            dataset = load_dataset(recorded_source(checkpoint.source))
-        except DataError as error:
-            raise CheckpointError(f"the checkpoint's data cannot be read: {error}; give it with data=") from None
-    else:
-        dataset = load_dataset(source_of(config.data))
-    if dataset.data_hash != checkpoint.data_hash:
-        raise CheckpointError(
-            f"the data (hash {dataset.data_hash[:12]}) is not what {config.checkpoint} was trained on "
-            f"(hash {checkpoint.data_hash[:12]}); give the same ratings, or train on these"
-        )
-    return dataset
-
-
 def _people(config: DictConfig, dataset: Dataset, checkpoint: Checkpoint) -> list[Person]:
     """Return who is explained, in the order asked for, with their histories as the user's own ids."""
     if isinstance(config.users, ListConfig):
-        rows: Sequence[int] = [dataset.histories.row_of(user) for user in config.users]
+        rows: Sequence[int] = [dataset.histories.row_of(user) for user in ids_in("users", config.users)]
     elif config.users == "all":
         rows = range(len(dataset.histories))
     else:
-        rows = [dataset.histories.row_of(config.users)]
+        rows = [dataset.histories.row_of(id_in("users", config.users))]
     if not rows:
         raise OptionError("users is empty; allowed are all, or a list of user ids such as users=[1,2]")
-    if config.target is not None:
-        checkpoint.vocabulary.number_of(config.target)  # an unknown item stops here
+    target = None if config.target is None else id_in("target", config.target)
+    if target is not None:
+        checkpoint.vocabulary.number_of(target)  # an unknown item stops here
     ids = checkpoint.vocabulary.ids
     people = []
     for row in rows[: config.limit]:
         history = dataset.histories[row][: -1 if config.history == "test" else None]
-        people.append(Person(dataset.histories.users[row], [ids[item - 1] for item in history], config.target))
+        people.append(Person(dataset.histories.users[row], [ids[item - 1] for item in history], target))
     return people
-
-
-def _shown(cases: Iterable[Case], total: int, done: int) -> Iterator[Case]:
-    """Pass cases on, with a progress bar."""
-    columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        task = progress.add_task("explaining", total=total, completed=done)
-        for case in cases:
-            yield case
-            progress.advance(task)

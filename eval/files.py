@@ -35,7 +35,7 @@ def open_folder(out: Path, entry: str, options: Mapping[str, Any]) -> None:
             raise OptionError(f"{path} is damaged; choose another folder with out=") from None
         name = _first_difference(earlier, wanted)
         if name:
-            raise OptionError(f"{out} holds a `{entry}` run with another {name}; choose another folder with out=")
+            raise OptionError(f"{out} holds a run of `{entry}` with another {name}; choose another folder with out=")
         return
     write_text(path, json.dumps(wanted, indent=2) + "\n")
 

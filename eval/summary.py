@@ -30,6 +30,7 @@ def summary_table(explanations: Sequence[Explanation], seconds: np.ndarray) -> T
         rates = [explanation.null_rate for explanation in found if explanation.null_rate is not None]
         table.add_row("items removed, mean of the found", f"{np.mean(sizes):.2f}")
         table.add_row("random sets of that size that do it too, mean", f"{np.mean(rates):.0%}")
+        table.add_row("of them so many that it says little (over 20%)", f"{sum(e.is_weak for e in found):,}")
         table.add_row("newest item alone is the set", f"{_share_newest(found):.0%} of the found")
     table.add_row("edited histories scored a person, mean", f"{np.mean([e.evaluations for e in explanations]):,.0f}")
     table.add_row("seconds a person, p50 / p95", " / ".join(f"{s:.3f}" for s in np.percentile(seconds, [50, 95])))

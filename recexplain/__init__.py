@@ -6,11 +6,13 @@ from recexplain.checkpoint import load
 from recexplain.errors import CheckpointError, DataError, OptionError, RecExplainError, UnknownIdError
 from recexplain.explanation import Explanation
 from recexplain.recommender import Recommender
+from recexplain.verification import Failure, verify
 
 __all__ = [
     "CheckpointError",
     "DataError",
     "Explanation",
+    "Failure",
     "OptionError",
     "RecExplainError",
     "Recommender",
@@ -19,4 +21,5 @@ __all__ = [
     "explain_many",
     "learn_pag",
     "load",
+    "verify",
 ]

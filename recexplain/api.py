@@ -1,12 +1,13 @@
 """The public functions: one person, or many."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat, zip_longest
 
 from recexplain.counterfactual import Options
 from recexplain.errors import OptionError
 from recexplain.explainers import explainer_of
-from recexplain.explainers.driver import Explainer, Person, explain_case, explain_cases
+from recexplain.explainers.cases import Person
+from recexplain.explainers.driver import Explainer, explain_case, explain_cases
 from recexplain.explanation import Explanation
 from recexplain.recommender import Recommender
 
@@ -19,23 +20,46 @@ def explain(
     target: object | None = None,
     change: str = "top1",
     k: int = 10,
+    tau: float = 0.5,
+    wanted: object | None = None,
+    wanted_category: str | None = None,
     removal: str = "delete",
-    explainer: str | Explainer = "cleann",
+    locked: Iterable[object] = (),
+    min_age: int = 0,
+    costs: Mapping[object, float] | None = None,
+    explainer: str | Explainer = "causal",
     max_evaluations: int | None = None,
     max_seconds: float | None = None,
     seed: int = 0,
 ) -> Explanation:
-    """Return why `target` is recommended after a history: the removal of past items that changes it, verified.
+    """Return why this is recommended after a history: the smallest removal of past items that changes it, verified.
 
     `history` holds the user's own item ids, oldest first; without a `target` the first recommendation is explained.
-    `change`: `top1`, the first item must become another, or `leaves`, the target must leave the top `k`.
-    `removal`: `delete` or `pad`. An explainer is a name or an instance with options, such as `Cleann(alpha=0.05)`.
+    `change`: `top1`, the first item must become another; `leaves`, the target, any of the top `k`, must leave the top
+    `k`; `list`, at least the share `tau` of the top `k` must be new; `enters`, the item `wanted`, or one of the
+    category, must come into the top `k`. `removal`: `delete`, `pad`, `mask` or `backfill`.
+
+    Items of `locked` and the newest `min_age` places of the history are never removed. With `costs`, item id -> a
+    number above 0 (of any other item 1), the cheapest removal is sought, not the smallest. An explainer is a name or
+    an instance with options, such as `Causal(alpha=0.05)`. What a budget in seconds finds depends on the machine.
 
     `OptionError` for an option or a history that cannot be explained, `UnknownIdError` for an unknown item.
     """
-    options = Options(change, k, removal, max_evaluations, max_seconds, seed)
-    person = Person(user, history, target)
-    return explain_case(recommender, person, explainer_of(explainer), options).explanation
+    options = options_of(
+        change=change,
+        k=k,
+        tau=tau,
+        wanted=wanted,
+        wanted_category=wanted_category,
+        removal=removal,
+        locked=locked,
+        min_age=min_age,
+        costs=costs,
+        max_evaluations=max_evaluations,
+        max_seconds=max_seconds,
+        seed=seed,
+    )
+    return explain_case(recommender, Person(user, history, target), explainer_of(explainer), options).explanation
 
 
 def explain_many(
@@ -46,8 +70,14 @@ def explain_many(
     target: object | None = None,
     change: str = "top1",
     k: int = 10,
+    tau: float = 0.5,
+    wanted: object | None = None,
+    wanted_category: str | None = None,
     removal: str = "delete",
-    explainer: str | Explainer = "cleann",
+    locked: Iterable[object] = (),
+    min_age: int = 0,
+    costs: Mapping[object, float] | None = None,
+    explainer: str | Explainer = "causal",
     max_evaluations: int | None = None,
     max_seconds: float | None = None,
     seed: int = 0,
@@ -57,9 +87,42 @@ def explain_many(
     Options as for `explain`, for each person alike. A person who cannot be explained gets an explanation with the
     status `error` and the reason: nobody is lost.
     """
-    options = Options(change, k, removal, max_evaluations, max_seconds, seed)
+    options = options_of(
+        change=change,
+        k=k,
+        tau=tau,
+        wanted=wanted,
+        wanted_category=wanted_category,
+        removal=removal,
+        locked=locked,
+        min_age=min_age,
+        costs=costs,
+        max_evaluations=max_evaluations,
+        max_seconds=max_seconds,
+        seed=seed,
+    )
     people = (Person(user, history, target) for user, history in _named(users, histories))
     return (case.explanation for case in explain_cases(recommender, people, explainer_of(explainer), options))
+
+
+def options_of(
+    *,
+    wanted: object | None = None,
+    locked: Iterable[object] = (),
+    costs: Mapping[object, float] | None = None,
+    **plain: object,
+) -> Options:
+    """Return the checked options, item ids as text; those that are not named here are taken as they are."""
+    if isinstance(locked, str | bytes) or not isinstance(locked, Iterable):
+        raise OptionError(f"locked must be a list of item ids, not {locked!r}")
+    if costs is not None and not isinstance(costs, Mapping):
+        raise OptionError(f"costs must be a table of item ids and numbers, not {costs!r}")
+    return Options(
+        wanted=None if wanted is None else str(wanted),
+        locked=tuple(map(str, locked)),
+        costs=tuple((str(item), cost) for item, cost in (costs or {}).items()),
+        **plain,  # type: ignore[arg-type]  # checked by Options itself
+    )
 
 
 def _named(

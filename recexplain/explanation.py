@@ -1,16 +1,51 @@
 """What an explanation is: one frozen value, the same in Python, JSON and Parquet."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from recexplain.errors import DataError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READ_VERSIONS = (1, 2)  # a field that version 1 did not have gets its default
+
+HIGH_NULL_RATE = 0.2  # above it an explanation says little, and says so
 
 STATUSES = ("optimal", "irreducible", "found", "none_up_to", "budget", "error")
+
+#: Fields that hold lists.
+LISTS = frozenset(
+    (
+        "history",
+        "positions",
+        "items",
+        "before",
+        "after",
+        "holds_under",
+        "alternatives",
+        "criticality",
+        "locked",
+        "costs",
+    )
+)
+
+#: Fields that files of version 1 do not have.
+SINCE_2 = frozenset(
+    (
+        "n_graphs",
+        "holds_under",
+        "alternatives",
+        "n_minimal",
+        "criticality",
+        "wanted_category",
+        "locked",
+        "costs",
+        "digest",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -26,8 +61,8 @@ class Explanation:
     target: str  # the recommended item that is explained
     target_rank: int  # its place in the recommendations, from 1
     k: int
-    change: str  # top1 or leaves
-    removal: str  # delete or pad
+    change: str  # top1, leaves, list or enters
+    removal: str  # delete, pad, mask or backfill
     explainer: str
     status: str  # one of STATUSES
     positions: tuple[int, ...] = ()  # 0-based into `history`, ascending
@@ -37,14 +72,23 @@ class Explanation:
     after: tuple[str, ...] = ()  # top k without `positions`
     proven_size: int = 0  # all sets up to this size were tested without success
     evaluations: int = 0  # edited histories scored
+    n_graphs: int = 0  # causal graphs that decided the order; 0: the explainer had none
     null_rate: float | None = None  # share of random sets of the same size that change the answer too
-    tau: float | None = None
-    wanted: str | None = None
+    holds_under: tuple[str, ...] = ()  # other removals under which `positions` also change the answer
+    alternatives: tuple[tuple[int, ...], ...] = ()  # other sets that cost as much and change the answer too
+    n_minimal: int | None = None  # how many sets that cost as much change it; None: not all of them were tested
+    criticality: tuple[float, ...] = ()  # of each position: the share of the minimal sets that hold it; see n_minimal
+    tau: float | None = None  # list: the share of the top k that must be new
+    wanted: str | None = None  # enters: the item that must come into the top k,
+    wanted_category: str | None = None  # or the category of which an item must
+    locked: tuple[int, ...] = ()  # positions that the model saw and that might not be removed
+    costs: tuple[float, ...] = ()  # what each position costs to remove; empty: each 1
     seed: int = 0
     model_hash: str = ""
     data_hash: str = ""
     version: str = ""
     error: str | None = None
+    digest: str = ""  # `fingerprint` when it was written; empty: version 1
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -70,17 +114,42 @@ class Explanation:
         times = Counter(self.items)  # an item may stand in a history more than once
         items = _listed([f"*{title_of(item)}*" + (f" ({n} times)" if n > 1 else "") for item, n in times.items()])
         without = "without it," if len(self.items) == 1 else "without them"
+        weak = (
+            f" But {self.null_rate:.0%} of random sets of that size do as well: this says little."
+            if self.is_weak
+            else ""
+        )
+        return self._because(items, without, title_of) + weak
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether so many random sets change the answer too that this one says little."""
+        return self.null_rate is not None and self.null_rate > HIGH_NULL_RATE
+
+    def _because(self, items: str, without: str, title_of: Callable[[str], str]) -> str:
         if self.change == "leaves":
             target = f"*{title_of(self.target)}*"
             return f"{target} is in your top {self.k} because you watched {items}; {without} it would not be."
+        if self.change == "list":
+            n_new = len(set(self.after) - set(self.before))
+            return f"Your top {self.k} is what it is because you watched {items}; {without} {n_new} of it would be new."
+        if self.change == "enters":
+            there, would = f"There is no {self.wanted_category}", "there would"
+            if self.wanted is not None:
+                there, would = f"*{title_of(self.wanted)}* is not", "it would"
+            return f"{there} in your top {self.k} because you watched {items}; {without} {would} be."
         replacement = "nothing" if self.replacement is None else f"*{title_of(self.replacement)}*"
         return f"Recommended because you watched {items}; {without} it would have been {replacement}."
 
     def _none_found(self, title_of: Callable[[str], str]) -> str:
         target = f"*{title_of(self.target)}*"
-        change = f"changes the recommendation of {target}"
-        if self.change == "leaves":
-            change = f"takes {target} out of your top {self.k}"
+        wanted = f"any {self.wanted_category}" if self.wanted is None else f"*{title_of(self.wanted)}*"
+        change = {
+            "top1": f"changes the recommendation of {target}",
+            "leaves": f"takes {target} out of your top {self.k}",
+            "list": f"makes enough of your top {self.k} new",
+            "enters": f"brings {wanted} into your top {self.k}",
+        }[self.change]
         if self.status == "budget":
             return f"No removal was found that {change} before the budget ran out."
         if self.proven_size:
@@ -90,10 +159,14 @@ class Explanation:
             return f"No removal that was tested {change}."
         return f"No removal was tested: nothing that you watched is linked to {target}."
 
+    def fingerprint(self) -> str:
+        """Return the sha256 of all other fields than `digest`: another where one of them was changed."""
+        row = {name: value for name, value in self.to_dict().items() if name not in ("digest", "schema_version")}
+        return hashlib.sha256(json.dumps(row, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
     def to_dict(self) -> dict[str, Any]:
         """Return the plain fields, tuples as lists: one row of `explanations.parquet`."""
-        row = asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in row.items()}
+        return {f.name: _as_list(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
@@ -101,17 +174,18 @@ class Explanation:
         if not isinstance(row, Mapping):
             raise DataError(f"an explanation is a table of named fields, not {row!r}")
         version = row.get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise DataError(f"explanations have schema_version {SCHEMA_VERSION} here, not {version}")
-        missing = [f.name for f in fields(cls) if f.name not in row]
+        if version not in READ_VERSIONS:
+            raise DataError(f"explanations have schema_version {_either(READ_VERSIONS)} here, not {version}")
+        names = [f.name for f in fields(cls) if version == SCHEMA_VERSION or f.name not in SINCE_2]
+        missing = [name for name in names if name not in row]
         if missing:
             raise DataError(f"an explanation has no field {', '.join(missing)}")
-        values = {f.name: row[f.name] for f in fields(cls)}
-        for name in ("history", "positions", "items", "before", "after"):
+        values = {name: row[name] for name in names}
+        for name in LISTS & values.keys():
             if not isinstance(values[name], list | tuple):
                 raise DataError(f"the field {name} of an explanation must be a list, not {values[name]!r}")
-            values[name] = tuple(values[name])
-        return cls(**values)
+            values[name] = _as_tuple(values[name])
+        return cls(**values | {"schema_version": SCHEMA_VERSION})
 
     def to_json(self) -> str:
         """Return one line of `explanations.jsonl`."""
@@ -121,6 +195,18 @@ class Explanation:
     def from_json(cls, line: str) -> Self:
         """Return the explanation written by `to_json`."""
         return cls.from_dict(json.loads(line))
+
+
+def _as_list(value: Any) -> Any:
+    return [_as_list(one) for one in value] if isinstance(value, tuple) else value
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(one) for one in value) if isinstance(value, list | tuple) else value
+
+
+def _either(values: Sequence[object]) -> str:
+    return " or ".join(map(str, values))
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from recexplain.errors import DataError
 from recexplain.explanation import Explanation
 
-_TEXTS = pa.list_(pa.string())
+_TEXTS, _PLACES, _NUMBERS = pa.list_(pa.string()), pa.list_(pa.int32()), pa.list_(pa.float64())
 
 #: One row of `explanations.parquet`; the JSON lines have the same names.
 SCHEMA = pa.schema(
@@ -28,21 +28,30 @@ SCHEMA = pa.schema(
         pa.field("removal", pa.string(), nullable=False),
         pa.field("tau", pa.float64()),
         pa.field("wanted", pa.string()),
+        pa.field("wanted_category", pa.string()),
+        pa.field("locked", _PLACES, nullable=False),
+        pa.field("costs", _NUMBERS, nullable=False),
         pa.field("explainer", pa.string(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
-        pa.field("positions", pa.list_(pa.int32()), nullable=False),
+        pa.field("positions", _PLACES, nullable=False),
         pa.field("items", _TEXTS, nullable=False),
         pa.field("replacement", pa.string()),
         pa.field("before", _TEXTS, nullable=False),
         pa.field("after", _TEXTS, nullable=False),
         pa.field("proven_size", pa.int32(), nullable=False),
         pa.field("evaluations", pa.int64(), nullable=False),
+        pa.field("n_graphs", pa.int32(), nullable=False),
         pa.field("null_rate", pa.float64()),
+        pa.field("holds_under", _TEXTS, nullable=False),
+        pa.field("alternatives", pa.list_(_PLACES), nullable=False),
+        pa.field("n_minimal", pa.int32()),
+        pa.field("criticality", _NUMBERS, nullable=False),
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("model_hash", pa.string(), nullable=False),
         pa.field("data_hash", pa.string(), nullable=False),
         pa.field("version", pa.string(), nullable=False),
         pa.field("error", pa.string()),
+        pa.field("digest", pa.string(), nullable=False),
     ]
 )
 

@@ -47,7 +47,10 @@ class Row:
         self.recommender, self.row = recommender, row
         self.vocabulary = recommender.vocabulary
         self.unseen = max(0, len(row["history"]) - recommender.max_length)
-        self.seen = range(self.unseen, len(row["history"]))
+        visible = range(self.unseen, len(row["history"]))
+        self.seen = [position for position in visible if position not in row["locked"]]
+        n_left = len(row["history"]) if row["removal"] == "backfill" else len(visible)
+        self.most = min(len(self.seen), n_left - 1)  # a removal never empties a history
 
     def failures(self) -> Iterator[str]:
         row = self.row
@@ -82,7 +85,12 @@ class Row:
 
     def _about_what_was_found(self) -> Iterator[str]:
         row, positions = self.row, self.row["positions"]
-        if not positions or positions != sorted(set(positions)) or not set(positions) < set(self.seen):
+        if (
+            not positions
+            or positions != sorted(set(positions))
+            or not set(positions) <= set(self.seen)
+            or len(positions) > self.most
+        ):
             yield "positions must be some that the model sees, ascending, and not all"
             return
         if row["items"] != [row["history"][position] for position in positions]:
@@ -103,7 +111,7 @@ class Row:
 
     def _about_smaller_sets(self) -> Iterator[str]:
         row, n_removed = self.row, len(self.row["positions"])
-        if row["proven_size"] > (n_removed or len(self.seen)) - 1:
+        if row["proven_size"] > (n_removed - 1 if n_removed else self.most):
             yield "proven_size is as large as what was found, or more than can be removed"
         if row["status"] == "optimal" and row["proven_size"] != n_removed - 1:
             yield "optimal says that all smaller sets were tested, proven_size does not"
@@ -121,23 +129,28 @@ class Row:
                     yield f"{some} is enough, and the status irreducible"
 
     def _changes(self, positions: Collection[int]) -> bool:
-        after = self._top(positions)
-        return self.row["target"] not in (after[:1] if self.row["change"] == "top1" else after)
+        row, after = self.row, self._top(positions)
+        if row["change"] == "list":
+            return len(set(after) - set(row["before"])) / row["k"] >= row["tau"]
+        if row["change"] == "enters":
+            return row["wanted"] in after
+        return row["target"] not in (after[:1] if row["change"] == "top1" else after)
 
     def _top(self, positions: Collection[int]) -> list[str]:
         """The top k, as ids, without some positions: scored alone, all items ranked, those of the history left out."""
-        kept = []
-        for position in self.seen:
+        row, kept = self.row, []
+        for position in range(0 if row["removal"] == "backfill" else self.unseen, len(row["history"])):
             if position not in positions:
-                kept.append(self.vocabulary.number_of(self.row["history"][position]))
-            elif self.row["removal"] == "pad":
-                kept.append(0)
-        scores = self.recommender.scores([np.array(kept, dtype=np.int64)])[0]
+                kept.append(self.vocabulary.number_of(row["history"][position]))
+            elif row["removal"] in ("pad", "mask"):
+                kept.append(0 if row["removal"] == "pad" else self.recommender.mask_item)
+        seen = kept[-self.recommender.max_length :]
+        scores = self.recommender.scores([np.array(seen, dtype=np.int64)])[0]
         order = np.lexsort((np.arange(1, len(scores)), -scores[1:])) + 1  # best first, then the smaller number
         ids = (self.vocabulary.id_of(int(number)) for number in order)
-        history = set(self.row["history"])
+        history = set(row["history"])
         top: list[str] = []
-        while len(top) < self.row["k"] and (item := next(ids, None)) is not None:
+        while len(top) < row["k"] and (item := next(ids, None)) is not None:
             top += [item] if item not in history else []
         return top
 
@@ -157,15 +170,20 @@ def explained(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Pat
     histories = [[f"film {n}" for n in draw.integers(1, 21, length)] for length in (2, 3, 4, 6, 6, 9, 9, 9, 1)]
     explanations = [
         explanation
-        for change, k, removal, most in [
-            ("top1", 10, "delete", None),
-            ("top1", 3, "pad", None),
-            ("leaves", 2, "delete", None),
-            ("leaves", 8, "pad", None),
-            ("leaves", 8, "delete", 7),
+        for change, k, removal, more in [
+            ("top1", 10, "delete", {}),
+            ("top1", 3, "pad", {}),
+            ("top1", 3, "delete", {"explainer": "cleann"}),
+            ("leaves", 2, "delete", {"explainer": "occlusion"}),
+            ("leaves", 1, "delete", {"explainer": "random"}),
+            ("leaves", 8, "delete", {"max_evaluations": 7}),
+            ("leaves", 3, "mask", {}),
+            ("list", 4, "backfill", {"tau": 0.5}),
+            ("enters", 2, "mask", {"wanted": "film 23"}),
+            ("leaves", 3, "backfill", {"locked": ["film 3"], "min_age": 1}),
         ]
         for explanation in recexplain.explain_many(
-            recommender, histories, users=map(str, range(9)), change=change, k=k, removal=removal, max_evaluations=most
+            recommender, histories, users=map(str, range(9)), change=change, k=k, removal=removal, **more
         )
     ]
     (folder / "explanations.parquet").write_bytes(parquet_bytes(explanations))

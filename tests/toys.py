@@ -1,7 +1,7 @@
 """Recommenders with arithmetic a reader can do, and plain slow answers to compare with."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ Heads = Callable[
 class Voting:
     """Items vote: an item's score is the sum of what the seen items give it, times `decay` a place from the end."""
 
-    votes: np.ndarray  # (n_items + 1, n_items + 1): what the item of the row gives to that of the column; row 0 is 0
+    votes: np.ndarray  # (n_items + 1, n_items + 1): what the item of the row gives to that of the column; row 0 is 0;
+    # where there is a mask item, one row more, for what that gives
     max_length: int = 50
     decay: float = 1.0
     vocabulary: Vocabulary | None = None
@@ -26,7 +27,7 @@ class Voting:
 
     @property
     def n_items(self) -> int:
-        return len(self.votes) - 1
+        return self.votes.shape[1] - 1
 
     def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         scores = np.zeros((len(histories), self.n_items + 1), dtype=np.float32)
@@ -135,6 +136,12 @@ def random_heads(n_heads: int, seed: int = 0, sharpness: float = 2.0) -> Heads:
     return heads
 
 
+def masking(recommender: Any, draw: np.random.Generator) -> Any:
+    """The same recommender with a mask item that votes too."""
+    given = draw.integers(0, 3, (1, recommender.n_items + 1)).astype(np.float32)
+    return replace(recommender, votes=np.concatenate([recommender.votes, given]), mask_item=recommender.n_items + 1)
+
+
 def random_attentive(draw: np.random.Generator, *, n_items: int = 14, max_length: int = 7) -> Attentive:
     """Votes with ties, two random heads, newer items count twice as much as the next older."""
     return Attentive(
@@ -151,23 +158,33 @@ def ranking(scores: np.ndarray, seen: Collection[int]) -> list[int]:
     return sorted(open_items, key=lambda item: (-float(scores[item]), item))
 
 
-def edited(question: Question, candidate: Collection[int]) -> np.ndarray:
+def edited(question: Question, candidate: Collection[int], removal: str | None = None) -> np.ndarray:
     """What the model sees of a history after a removal, place by place."""
+    removal = removal or question.options.removal
     kept = []
-    for position in range(question.n_unseen, len(question.history)):
+    for position in range(len(question.history)):
+        if position < question.n_unseen and removal != "backfill":
+            continue
         if position not in candidate:
             kept.append(int(question.history[position]))
-        elif question.options.removal == "pad":
-            kept.append(0)
-    return np.array(kept, dtype=np.int64)
+        elif removal in ("pad", "mask"):
+            kept.append(0 if removal == "pad" else question.mask_item)
+    n_seen = len(question.history) - question.n_unseen
+    return np.array(kept[-n_seen:], dtype=np.int64)
 
 
-def is_changed(recommender: Any, question: Question, candidate: Collection[int]) -> bool:
+def is_changed(recommender: Any, question: Question, candidate: Collection[int], removal: str | None = None) -> bool:
     """Whether a removal changes the answer, asked on its own and ranked in full."""
-    after = ranking(recommender.scores([edited(question, candidate)])[0], set(question.history.tolist()))
+    seen, k = set(question.history.tolist()), question.options.k
+    after = ranking(recommender.scores([edited(question, candidate, removal)])[0], seen)
     if question.options.change == "top1":
         return after[:1] != [question.target]
-    return question.target not in after[: question.options.k]
+    if question.options.change == "leaves":
+        return question.target not in after[:k]
+    if question.options.change == "enters":
+        return any(item in question.wanted for item in after[:k])
+    before = ranking(recommender.scores([question.history[question.n_unseen :]])[0], seen)[:k]
+    return sum(item not in before for item in after[:k]) / k >= question.options.tau - 1e-12
 
 
 def question_of(recommender: Any, history: Sequence[int], target: int | None = None, **options: Any) -> Question:

@@ -6,19 +6,18 @@ Rohekar, Gurwicz and Nisimov, "Causal Interpretation of Self-Attention in Pre-Tr
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import ClassVar
 
 import networkx as nx
-import numpy as np
 
-from recexplain.causal.correlation import correlation
-from recexplain.causal.icd import learn_pag
 from recexplain.causal.pds import LegalSet, legal_levels, pds_tree
 from recexplain.counterfactual import Candidate, Question
 from recexplain.errors import OptionError, is_whole
+from recexplain.explainers.graphs import check_test, first_position, head_graphs
 from recexplain.recommender import AttentiveRecommender, Recommender
-from recexplain.search import Search, merged_levels, smallest_first
+from recexplain.search import Ledger, Search
+from recexplain.steps import levels_until_found, searched
 
 
 @dataclass(frozen=True)
@@ -37,43 +36,34 @@ class Cleann:
     max_size: int | None = 4  # the paper has no limit (None), but the number of sets can explode
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.alpha, float) and 0 < self.alpha < 1):
-            raise OptionError(f"alpha must be between 0 and 1, not {self.alpha!r}")
-        if not is_whole(self.n_samples, 4):
-            raise OptionError(
-                f"n_samples must be a whole number of 4 or more (Fisher's z test needs them), not {self.n_samples!r}"
-            )
+        check_test(self.alpha, self.n_samples)
         for name in ("max_range", "max_size"):
             value = getattr(self, name)
             if value is not None and not is_whole(value, 1):
                 raise OptionError(f"{name} must be a whole number of 1 or more, or null for no limit, not {value!r}")
 
-    def graphs(self, recommender: Recommender, question: Question) -> tuple[nx.DiGraph, ...]:
+    def graphs(self, recommender: Recommender, question: Question, /) -> tuple[nx.DiGraph, ...]:
         """Return one PAG a head over the items that fit beside the target and, as the last node, the target."""
         if not isinstance(recommender, AttentiveRecommender):
             raise OptionError(
                 f"the explainer cleann needs a recommender with attention; {type(recommender).__name__} has none"
             )
-        attention = np.asarray(recommender.attention(question.visible, question.target))
-        most = len(question.visible) + 1
-        if attention.ndim != 4 or min(attention.shape) < 1 or not 2 <= attention.shape[-1] <= most:
-            raise OptionError(
-                "the recommender's attention must be of shape (layers, heads, m + 1, m + 1) with m from 1 to "
-                f"{most - 1} items here, not {attention.shape}"
-            )
-        return tuple(self._graph(head) for head in attention[-1])
+        return head_graphs(recommender, question, alpha=self.alpha, n_samples=self.n_samples)
 
-    def search(self, question: Question, graphs: Sequence[nx.DiGraph]) -> Search:
+    def search(self, _: Recommender, question: Question, graphs: Sequence[nx.DiGraph], /) -> Search:
         """Return the search over the legal sets around the target in all graphs, smallest sets first."""
-        most = len(question.removable) - 1  # a removal never empties a history
-        if self.max_size is not None:
-            most = min(most, self.max_size)
-        levels = merged_levels([self._levels(graph) for graph in graphs], _first_position(question, graphs))
-        return smallest_first(islice(levels, most), question.removable)
+        most = question.most if self.max_size is None else min(question.most, self.max_size)
+        first, removable = first_position(question, graphs), set(question.removable)
+        levels = (
+            [candidate for candidate in level if removable.issuperset(candidate)]
+            for level in merged_levels([self._levels(graph) for graph in graphs], first)
+        )
+        ledger = Ledger(question)
+        return searched(ledger, levels_until_found(ledger, islice(levels, most)))
 
-    def head_of(self, candidate: Candidate, question: Question, graphs: Sequence[nx.DiGraph]) -> int:
+    def head_of(self, candidate: Candidate, question: Question, graphs: Sequence[nx.DiGraph], /) -> int:
         """Return the head whose graph gave a candidate: where its summed distance is smallest, then the lower head."""
-        first = _first_position(question, graphs)
+        first = first_position(question, graphs)
         nodes = tuple(position - first for position in candidate)
         found = []
         for head, graph in enumerate(graphs):
@@ -81,14 +71,19 @@ class Cleann:
             found += [(legal.distance, head) for legal in level if legal.nodes == nodes]
         return min(found)[1]
 
-    def _graph(self, head: np.ndarray) -> nx.DiGraph:
-        return learn_pag(correlation(head), self.n_samples, self.alpha)
-
     def _levels(self, graph: nx.DiGraph) -> Iterator[Sequence[LegalSet]]:
         return legal_levels(pds_tree(graph, graph.number_of_nodes() - 1, self.max_range))
 
 
-def _first_position(question: Question, graphs: Sequence[nx.DiGraph]) -> int:
-    """Return the position in the history that node 0 stands for: a model may see fewer items beside the target."""
-    n_items = int(graphs[0].number_of_nodes()) - 1
-    return len(question.history) - n_items
+def merged_levels(graphs: Sequence[Iterator[Sequence[LegalSet]]], first: int) -> Iterator[list[Candidate]]:
+    """Yield the legal sets of several graphs as candidates, size by size: nearest first, then by graph.
+
+    A set that several graphs give counts once, where it comes first. Node i is position `first + i`.
+    """
+    for level in zip_longest(*graphs, fillvalue=()):
+        ranked = sorted(
+            (legal.distance, graph, place, legal.nodes)
+            for graph, sets in enumerate(level)
+            for place, legal in enumerate(sets)
+        )
+        yield list(dict.fromkeys(tuple(node + first for node in nodes) for *_, nodes in ranked))

@@ -1,62 +1,49 @@
-"""Runs an explainer for many people: their candidates are verified together, each person's result stands alone."""
+"""Runs an explainer for many people: their candidates are scored together, each person's result stands alone."""
 
-import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from itertools import islice
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import networkx as nx
 import numpy as np
 
-from recexplain.counterfactual import Candidate, Options, Question, ask, checked_scores, verdicts
-from recexplain.errors import OptionError, RecExplainError
+from recexplain.counterfactual import Candidate, Options, Question, ask, measured, measured_alone
+from recexplain.errors import RecExplainError
+from recexplain.explainers.cases import Outcome, Person, error_of, explanation_of
 from recexplain.explanation import Explanation
-from recexplain.recommender import Recommender, id_of, number_of, top_items
-from recexplain.search import Result, Search, null_sets
+from recexplain.recommender import Recommender, number_of
+from recexplain.search import Request, Result, Search
 
 PEOPLE = 16  # whose candidates are packed into one batch
 ROWS = 1024  # histories scored in one batch at most
 
 
 class Explainer(Protocol):
-    """Finds a removal: graphs first, where it has any, then a search over candidates."""
+    """Finds a removal: a search over candidates."""
 
     @property
     def name(self) -> str:
         """What explanations say in the field `explainer`."""
         ...
 
-    def graphs(self, recommender: Recommender, question: Question) -> tuple[nx.DiGraph, ...]:
-        """Return the causal graphs to search, none for an explainer without."""
-        ...
-
-    def search(self, question: Question, graphs: Sequence[nx.DiGraph]) -> Search:
-        """Return the search, not begun."""
-        ...
-
-    def head_of(self, candidate: Candidate, question: Question, graphs: Sequence[nx.DiGraph]) -> int:
-        """Return which of the graphs gave a candidate."""
+    def search(self, recommender: Recommender, question: Question, graphs: Sequence[nx.DiGraph], /) -> Search:
+        """Return the search, not begun; it leaves all scoring to whoever drives it."""
         ...
 
 
 @runtime_checkable
-class Identified(Protocol):
-    """A recommender that knows the checkpoint it comes from."""
+class GraphExplainer(Explainer, Protocol):
+    """An explainer that learns causal graphs first."""
 
-    model_hash: str
-    data_hash: str
+    def graphs(self, recommender: Recommender, question: Question, /) -> tuple[nx.DiGraph, ...]:
+        """Return the causal graphs that decide the order; none where the recommender shows nothing to learn from."""
+        ...
 
-
-@dataclass(frozen=True)
-class Person:
-    """Who is asked about: item numbers are the recommender's, ids the user's own."""
-
-    user: str | None
-    history: Sequence[object]  # the user's own item ids, oldest first
-    target: object | None = None  # an item id; None: the first recommendation
+    def head_of(self, candidate: Candidate, question: Question, graphs: Sequence[nx.DiGraph], /) -> int:
+        """Return which of the graphs, one at the least, goes with a candidate."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -65,7 +52,7 @@ class Timing:
 
     graph_s: float  # the recommendations, attention and causal graphs
     search_s: float  # candidates and their verification; of a shared batch the person's share
-    total_s: float  # both, and then the list afterwards and the null rate
+    total_s: float  # both, and then the list afterwards, the null rate and the other removals
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +62,7 @@ class Case:
     explanation: Explanation
     timing: Timing
     graphs: tuple[nx.DiGraph, ...] = ()
-    head: int = 0  # the graph that gave the explanation; without one the first
+    head: int = 0  # the graph that goes with the explanation; without one the first
 
 
 @dataclass(eq=False)
@@ -89,8 +76,8 @@ class _Running:
     graph_s: float
     search_s: float = 0.0
     evaluations: int = 0
-    asked: Sequence[Candidate] = ()  # the level that the search waits for
-    answers: list[bool] = field(default_factory=list)  # so far, of `asked`
+    asked: Sequence[Candidate] = ()  # what the search waits for
+    answers: list[float] = field(default_factory=list)  # so far, of `asked`
     result: Result | None = None  # what the search came to,
     error: RecExplainError | None = None  # or why it could not go on
 
@@ -119,19 +106,20 @@ def explain_cases(
             try:
                 case = _finished(recommender, one, explainer)
             except RecExplainError as error:
-                case = _failed(recommender, person, explainer, options, error)
+                failed = error_of(recommender, explainer.name, person, options, error)
+                case = Case(failed, Timing(0.0, 0.0, 0.0))
             yield case
 
 
 def _started(recommender: Recommender, person: Person, explainer: Explainer, options: Options) -> _Running:
-    """Return a person's search, at its first level."""
+    """Return a person's search, at its first request."""
     began = time.perf_counter()
-    history = np.array([number_of(recommender, item) for item in person.history], dtype=np.int64)
     target = None if person.target is None else number_of(recommender, person.target)
-    question = ask(recommender, history, options, target)
-    graphs = explainer.graphs(recommender, question)
-    running = _Running(person, question, graphs, explainer.search(question, graphs), time.perf_counter() - began)
-    _advance(running, first=True)
+    question = ask(recommender, person.numbers(recommender), options, target, user=person.user)
+    graphs = explainer.graphs(recommender, question) if isinstance(explainer, GraphExplainer) else ()
+    search = explainer.search(recommender, question, graphs)
+    running = _Running(person, question, graphs, search, time.perf_counter() - began)
+    _advance(recommender, running, first=True)
     return running
 
 
@@ -139,36 +127,38 @@ def _run(recommender: Recommender, running: Sequence[_Running], options: Options
     """Drive the searches to their ends, in batches that all of them share."""
     while active := [one for one in running if one.result is None and one.error is None]:
         share = max(1, ROWS // len(active))
-        _verify(recommender, [(one, _next_asked(one, min(share, _affordable(one, options)))) for one in active])
+        _measure(recommender, [(one, _next_asked(one, min(share, _affordable(one, options)))) for one in active])
         for one in active:
             if not _affordable(one, options):
-                _advance(one)
+                _advance(recommender, one)
 
 
-def _verify(recommender: Recommender, batch: Sequence[tuple[_Running, Sequence[Candidate]]]) -> None:
-    """Note the verdicts of several people's candidates, and book the time by their shares.
+def _measure(recommender: Recommender, batch: Sequence[tuple[_Running, Sequence[Candidate]]]) -> None:
+    """Note the gaps of several people's candidates, and book the time by their shares.
 
     Scores that cannot be used end the search of the person whose they are, not of the others.
     """
     began = time.perf_counter()
     try:
-        flat = iter(verdicts(recommender, [(one.question, candidate) for one, part in batch for candidate in part]))
+        gaps = measured(recommender, [(one.question, candidate) for one, part in batch for candidate in part])
     except RecExplainError as error:
         if len(batch) == 1:
             batch[0][0].error = error
         else:
             for alone in batch:
-                _verify(recommender, [alone])
+                _measure(recommender, [alone])
         return
-    each = (time.perf_counter() - began) / max(1, sum(len(part) for _, part in batch))
+    each = (time.perf_counter() - began) / max(1, len(gaps))
+    start = 0
     for one, part in batch:
-        one.answers += islice(flat, len(part))
+        one.answers += gaps[start : start + len(part)].tolist()
         one.evaluations += len(part)
         one.search_s += each * len(part)
+        start += len(part)
 
 
 def _affordable(one: _Running, options: Options) -> int:
-    """Return how many more candidates of the level may be tested: 0 at its end, and where the budget is spent."""
+    """Return how many more of the requested candidates may be tested: 0 at their end, and where the budget is spent."""
     if options.max_seconds is not None and one.graph_s + one.search_s >= options.max_seconds:
         return 0
     left = len(one.asked) - len(one.answers)
@@ -176,16 +166,18 @@ def _affordable(one: _Running, options: Options) -> int:
 
 
 def _next_asked(one: _Running, n: int) -> Sequence[Candidate]:
-    """Return the next n candidates of the level."""
+    """Return the next n of the requested candidates."""
     return one.asked[len(one.answers) : len(one.answers) + n]
 
 
-def _advance(one: _Running, *, first: bool = False) -> None:
-    """Hand a search its verdicts, and take its next level or its result."""
+def _advance(recommender: Recommender, one: _Running, *, first: bool = False) -> None:
+    """Hand a search its gaps, and take its next request or its result; what is scored again is so at once."""
     began = time.perf_counter()
     try:
-        one.asked = next(one.search) if first else one.search.send(one.answers)
-        one.answers = []
+        request = next(one.search) if first else one.search.send(one.answers)
+        while request.again:
+            request = one.search.send(_again(recommender, one, request))
+        one.asked, one.answers = request.candidates, []
     except StopIteration as stopped:
         one.result = stopped.value
     except RecExplainError as error:
@@ -193,21 +185,10 @@ def _advance(one: _Running, *, first: bool = False) -> None:
     one.search_s += time.perf_counter() - began
 
 
-def _null_rate(recommender: Recommender, one: _Running, size: int) -> float:
-    """Return the share of random sets of a size that change the answer too; apart from the budget."""
-    sets = null_sets(size, one.question.removable, _rng(one))
-    answers = [
-        changes
-        for start in range(0, len(sets), ROWS)
-        for changes in verdicts(recommender, [(one.question, drawn) for drawn in sets[start : start + ROWS]])
-    ]
-    return sum(answers) / len(answers)
-
-
-def _rng(one: _Running) -> np.random.Generator:
-    """Return randomness that comes from the seed and the user alone."""
-    digest = hashlib.sha256(str(one.person.user).encode()).digest()
-    return np.random.default_rng([one.question.options.seed, int.from_bytes(digest[:8], "big")])
+def _again(recommender: Recommender, one: _Running, request: Request) -> list[float]:
+    gaps: np.ndarray = measured_alone(recommender, [(one.question, candidate) for candidate in request.candidates])
+    found: list[float] = gaps.tolist()
+    return found
 
 
 def _finished(recommender: Recommender, one: _Running | RecExplainError, explainer: Explainer) -> Case:
@@ -218,70 +199,10 @@ def _finished(recommender: Recommender, one: _Running | RecExplainError, explain
         raise one.error
     assert one.result is not None
     began = time.perf_counter()
-    question, candidate = one.question, one.result.candidate or ()
-    after = _after(recommender, question, candidate) if candidate else ()
-    null_rate = _null_rate(recommender, one, len(candidate)) if candidate else None
-    replacement = id_of(recommender, after[0]) if after else None
-    explanation = Explanation(
-        **_header(recommender, one.person, explainer, question.options),
-        n_unseen=question.n_unseen,
-        target=id_of(recommender, question.target),
-        target_rank=question.before.index(question.target) + 1,
-        status=one.result.status,
-        positions=candidate,
-        items=_ids(recommender, question.history[list(candidate)]),
-        replacement=replacement,
-        before=_ids(recommender, question.before),
-        after=_ids(recommender, after),
-        proven_size=one.result.proven_size,
-        evaluations=one.evaluations,
-        null_rate=null_rate,
-    )
-    head = explainer.head_of(candidate, question, one.graphs) if candidate else 0
+    outcome = Outcome(one.question, one.result, one.evaluations, len(one.graphs))
+    explanation = explanation_of(recommender, explainer.name, one.person, outcome)
+    head = 0
+    if isinstance(explainer, GraphExplainer) and one.graphs and one.result.candidate:
+        head = explainer.head_of(one.result.candidate, one.question, one.graphs)
     timing = Timing(one.graph_s, one.search_s, one.graph_s + one.search_s + time.perf_counter() - began)
     return Case(explanation, timing, one.graphs, head)
-
-
-def _after(recommender: Recommender, question: Question, candidate: Candidate) -> tuple[int, ...]:
-    """Return the top k without a found candidate, scored on its own; an error where it does not confirm the answer."""
-    scores = checked_scores(recommender, [question.without(candidate)])[0]
-    after = tuple(int(item) for item in top_items(scores, question.history, question.options.k))
-    if not question.is_changed(after):
-        raise OptionError(
-            "the recommender scores the same history differently from call to call, so nothing is certain"
-        )
-    return after
-
-
-def _ids(recommender: Recommender, numbers: Iterable[int]) -> tuple[str, ...]:
-    return tuple(id_of(recommender, int(number)) for number in numbers)
-
-
-def _failed(
-    recommender: Recommender, person: Person, explainer: Explainer, options: Options, error: RecExplainError
-) -> Case:
-    """Return the case of a person who cannot be explained."""
-    target = "" if person.target is None else str(person.target)
-    header = _header(recommender, person, explainer, options)
-    n_unseen = max(0, len(person.history) - recommender.max_length)
-    explanation = Explanation(
-        **header, n_unseen=n_unseen, target=target, target_rank=0, status="error", error=str(error)
-    )
-    return Case(explanation, Timing(0.0, 0.0, 0.0))
-
-
-def _header(recommender: Recommender, person: Person, explainer: Explainer, options: Options) -> dict[str, Any]:
-    """Return the fields that do not depend on what was found."""
-    known = recommender if isinstance(recommender, Identified) else None
-    return {
-        "user": None if person.user is None else str(person.user),
-        "history": tuple(map(str, person.history)),
-        "k": options.k,
-        "change": options.change,
-        "removal": options.removal,
-        "explainer": explainer.name,
-        "seed": options.seed,
-        "model_hash": known.model_hash if known else "",
-        "data_hash": known.data_hash if known else "",
-        "version": version("recexplain"),
-    }

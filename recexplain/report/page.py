@@ -12,11 +12,11 @@ import networkx as nx
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from recexplain.explanation import STATUSES, Explanation
+from recexplain.explanation import HIGH_NULL_RATE, STATUSES, Explanation
 from recexplain.report.graph import graph_png
 
+SHOWN_OTHERS = 10  # other minimal sets and critical items that a page lists at most
 SHOWN_UNSEEN = 12  # so many unseen items are listed openly, more of them behind a click
-HIGH_NULL_RATE = 0.2
 
 LABELS = {
     "optimal": "optimal",
@@ -113,6 +113,8 @@ def user_page(
         note=note,
         change=_change(explanation, title),
         tested=_tested(explanation),
+        others=_others(explanation, title),
+        critical=_critical(explanation, title),
     )
 
 
@@ -135,13 +137,8 @@ def summary(explanations: Collection[Explanation]) -> Summary:
         sum(len(e.positions) for e in found) / len(found) if found else None,
         sum(sizes) / len(sizes) if sizes else None,
         sum(e.evaluations for e in explanations),
-        sum(is_weak(e) for e in found),
+        sum(e.is_weak for e in found),
     )
-
-
-def is_weak(explanation: Explanation) -> bool:
-    """Whether so many random sets change the answer too that this one says little."""
-    return explanation.null_rate is not None and explanation.null_rate > HIGH_NULL_RATE
 
 
 @cache
@@ -160,7 +157,6 @@ def _environment() -> Environment:
         removals=REMOVALS,
         shown_unseen=SHOWN_UNSEEN,
         high_null_rate=HIGH_NULL_RATE,
-        is_weak=is_weak,
     )
     environment.filters.update(number=_number, percent=_percent, counted=_counted, label=_label)
     return environment
@@ -256,6 +252,23 @@ def _tested(explanation: Explanation) -> str:
         return "No size of set was tested completely."
     sets = "Every single item was" if size == 1 else f"All sets of up to {size} items were"
     return f"{sets} tested without success."
+
+
+def _others(explanation: Explanation, title: Callable[[str], str]) -> list[str]:
+    """Return the other minimal sets in words, the first few."""
+    sets = explanation.alternatives[:SHOWN_OTHERS]
+    return [", ".join(title(explanation.history[position]) for position in positions) for positions in sets]
+
+
+def _critical(explanation: Explanation, title: Callable[[str], str]) -> list[Entry]:
+    """Return the items that most minimal sets hold, and how many of these in percent.
+
+    Nothing where there is one set, or where each is of one item: then all shares are equal.
+    """
+    if explanation.n_minimal in (None, 1) or len(explanation.positions) == 1:
+        return []
+    shares = sorted(((-share, i) for i, share in enumerate(explanation.criticality) if share > 0), key=lambda s: s)
+    return [Entry(i + 1, title(explanation.history[i]), _percent(-share)) for share, i in shares[:SHOWN_OTHERS]]
 
 
 def _picture_text(explanation: Explanation, title: Callable[[str], str]) -> str:

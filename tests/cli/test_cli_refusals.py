@@ -66,9 +66,24 @@ EXPLAIN = {
     "explainer.alpha=0": "alpha must be between 0 and 1, not 0",
     "explainer.alpha=1": "alpha must be between 0 and 1, not 1",
     "explainer.alpha=x": "alpha must be between 0 and 1, not 'x'",
-    "change=other": "change must be one of top1, leaves",
-    "removal=other": "removal must be one of delete, pad",
-    "explainer=other": "In 'explain': Could not find 'explainer/other' Available options in 'explainer': cleann",
+    "change=other": "change must be one of top1, leaves, list, enters",
+    "removal=other": "removal must be one of delete, pad, mask, backfill",
+    "explainer=other": "In 'explain': Could not find 'explainer/other' Available options in 'explainer': attention",
+    "explainer._target_=os.system": "explainer must be one of causal, cleann, exhaustive, occlusion, attention, random",
+    "explainer._target_=recexplain.explainers.Exhaustive": "the explainer cannot be built from {'alpha': 0.01, ",
+    "users=[1e0]": "users holds 1.0, which is no id as it was read; put ids in quotes: users=['1e0']",
+    "users=true": "users holds True, which is no id as it was read",
+    "target=1.5": "target holds 1.5, which is no id as it was read",
+    "tau=0": "tau must be above 0 and at most 1, not 0",
+    "min_age=-1": "min_age must be a whole number of 0 or more, not -1",
+    "locked=5": "locked must be a list of ids such as locked=[1,2], not 5",
+    "locked=[nothing]": "item 'nothing' is not in the catalogue of 1349 items",
+    "costs=5": "costs must be a table of item ids and numbers such as costs={50:3}, not 5",
+    "costs={50:0}": "costs must be numbers above 0; that of item '50' is 0",
+    "costs={nothing:2}": "item 'nothing' is not in the catalogue of 1349 items",
+    "change=enters": "change=enters needs what is wanted: either wanted=<item id> or wanted_category=<name>",
+    "wanted=50": "wanted and wanted_category are for change=enters, not for change=top1",
+    "max_seconds=true": "max_seconds must be above 0, or null for no limit, not True",
     "data=other": "In 'explain': Could not find 'data/other' Available options in 'data': interactions ml-100k ml-1m",
     "k=0": "k must be a whole number of 1 or more, not 0",
     "k=1.5": "k must be a whole number of 1 or more, not 1.5",
@@ -108,7 +123,7 @@ TRAIN = {
     "data.min_item_ratings=100000": "no item has 100000 ratings or more",
     "model.dim=x": "BERT4Rec cannot be built from",
     "model.heads=5": "dim must be a multiple of heads",
-    "model._target_=builtins.dict": "model must be one of BERT4Rec, not dict",
+    "model._target_=builtins.dict": "model must be one of BERT4Rec, SASRec, not dict",
     "recipe._target_=builtins.dict": "recipe must be a Recipe, not dict",
     "recipe.epochs=0": "recipe.epochs must be",
     "recipe.batch_size=1.5": "recipe.batch_size must be",
@@ -126,8 +141,26 @@ def test_a_wrong_option_of_train(option: str, refuse: Refuse) -> None:
     assert TRAIN[option] in refuse("train", "out=new", option)
 
 
+VERIFY = {
+    "explanations=none.parquet": "there is no file none.parquet",
+    "explanations=file": "file holds no explanations of ours: ",
+    "checkpoint=none.ckpt": "there is no checkpoint none.ckpt",
+    "max_evaluations=0": "max_evaluations must be a whole number of 1 or more, or null for all, not 0",
+    "limit=x": "limit must be a whole number of 1 or more, or null for all, not 'x'",
+}
+
+
+@pytest.mark.parametrize("option", VERIFY)
+def test_a_wrong_option_of_verify(
+    option: str, refuse: Refuse, checkpoint: Path, finished: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    words = [f"explanations={finished / 'explanations.parquet'}", f"checkpoint={checkpoint}", "out=new"]
+    assert refuse("verify", *words, option).startswith(VERIFY[option])
+
+
 def test_a_command_that_does_not_exist(refuse: Refuse) -> None:
-    assert refuse("explian") == "there is no command 'explian'; allowed are train, explain"
+    assert refuse("explian") == "there is no command 'explian'; allowed are train, explain, verify"
 
 
 def test_explain_needs_a_checkpoint(refuse: Refuse) -> None:
@@ -154,7 +187,7 @@ def test_another_option_into_the_folder_of_a_run(
     option: str, named: str, refuse: Refuse, checkpoint: Path, finished: Path
 ) -> None:
     sentence = refuse("explain", f"checkpoint={checkpoint}", "users=[1]", "pages=1", f"out={finished}", option)
-    assert sentence == f"{finished} holds a `explain` run with another {named}; choose another folder with out="
+    assert sentence == f"{finished} holds a run of `explain` with another {named}; choose another folder with out="
 
 
 def test_a_folder_whose_record_is_damaged(refuse: Refuse, checkpoint: Path, tmp_path: Path) -> None:

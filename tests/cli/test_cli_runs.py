@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -19,6 +20,7 @@ from recexplain.checkpoint import Checkpoint, build_model, save_checkpoint
 from recexplain.evaluation import cli
 from recexplain.evaluation import explain as explain_entry
 from recexplain.evaluation.config import record
+from recexplain.explainers import EXPLAINERS, driver
 from recexplain.explainers.driver import Case
 from recexplain.interactions import Interactions
 from recexplain.schema import read_explanations
@@ -132,9 +134,52 @@ def test_a_folder_of_any_name(name: str, own: Path, capsys: pytest.CaptureFixtur
     assert (Path(name) / "index.html").is_file()
 
 
-def test_people_come_in_the_order_asked_for_and_ids_are_text(own: Path) -> None:
-    assert explain(own, "out", "users=['u7é','u2é']") == 0
-    assert [explanation.user for explanation in read_explanations("out/explanations.jsonl")] == ["u7é", "u2é"]
+def test_rows_are_in_the_order_of_the_users_whatever_order_was_asked_for(own: Path) -> None:
+    assert explain(own, "out", "users=['u7é','u2é','u11é']") == 0
+    assert [explanation.user for explanation in read_explanations("out/explanations.jsonl")] == ["u11é", "u2é", "u7é"]
+    assert explain(own, "other", "users=['u2é','u11é','u7é']") == 0
+    assert results("out") == results("other")
+    seconds = pq.read_table("out/timings.parquet")
+    assert seconds["user"].to_pylist() == ["u11é", "u2é", "u7é"]
+
+
+def test_neither_the_batch_nor_the_packing_of_people_changes_a_byte(
+    own: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "PEOPLE", 3)
+    monkeypatch.setattr(driver, "ROWS", 5)
+    assert explain(own, "out") == 0
+    assert results("out") == results(whole)
+
+
+def test_a_run_goes_on_with_the_same_model_from_another_place(own: Path, tmp_path: Path) -> None:
+    assert explain(own, "out", "limit=2") == 0
+    (tmp_path / "moved.ckpt").write_bytes(own.read_bytes())
+    assert explain(tmp_path / "moved.ckpt", "out", "limit=2") == 0
+
+
+def test_damaged_timings_of_a_finished_run_are_named(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(own, "out", "limit=2") == 0
+    Path("out/timings.parquet").write_bytes(b"PAR1")
+    assert explain(own, "out", "limit=2") == 2
+    assert "timings.parquet is damaged; choose another folder with out=" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_every_explainer_explains(name: str, own: Path) -> None:
+    assert explain(own, "out", "limit=2", f"explainer={name}") == 0
+    rows = read_explanations("out/explanations.parquet")
+    assert [(row.explainer, row.status == "error") for row in rows] == [(name, False)] * 2
+
+
+def test_the_options_reach_the_people(own: Path) -> None:
+    words = ["change=list", "tau=0.25", "k=4", "removal=mask", "locked=[x]", "min_age=1", "costs={y:2}", "limit=5"]
+    assert explain(own, "out", *words) == 0
+    for row in read_explanations("out/explanations.parquet"):
+        assert (row.change, row.tau, row.k, row.removal, row.status == "error") == ("list", 0.25, 4, "mask", False)
+        seen = range(row.n_unseen, len(row.history))
+        assert row.locked == tuple(p for p in seen if row.history[p] == "x" or p == len(row.history) - 1)
+        assert row.costs == tuple(2.0 if item == "y" else 1.0 for item in row.history)
 
 
 def test_a_finished_run_is_left_as_it_is(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,7 +296,7 @@ def test_training_goes_on_showing_a_finished_run_but_not_on_other_data(
     assert contents("out") == before
     path.write_text(path.read_text().replace("u1,i2,1", "u1,i3,1"))
     assert cli.main(words) == 2
-    assert capsys.readouterr().err.startswith("recexplain: out holds a `train` run with another data_hash (")
+    assert capsys.readouterr().err.startswith("recexplain: out holds a run of `train` with another data_hash (")
     assert contents("out") == before
 
 

@@ -13,6 +13,7 @@ from toys import (
     Wrapper,
     edited,
     is_changed,
+    masking,
     question_of,
     random_votes,
     ranking,
@@ -20,10 +21,20 @@ from toys import (
 )
 
 from recexplain.counterfactual import CLOSE, Options, Question, ask, checked_scores, verdicts
-from recexplain.errors import OptionError
+from recexplain.errors import OptionError, RecExplainError, UnknownIdError
+from recexplain.vocabulary import Vocabulary
 
 PLAIN = [
-    Options(change, k, removal) for change in ("top1", "leaves") for removal in ("delete", "pad") for k in (1, 2, 4)
+    Options(change, k, removal, **more)
+    for removal in ("delete", "pad", "mask", "backfill")
+    for k in (1, 2, 4)
+    for change, more in [
+        ("top1", {}),
+        ("leaves", {}),
+        ("list", {"tau": 0.4}),
+        ("list", {"tau": 0.75}),
+        ("enters", {"wanted": "9"}),
+    ]
 ]
 
 
@@ -31,18 +42,22 @@ def draw_history(draw: np.random.Generator, n_items: int, length: int) -> np.nda
     return draw.integers(1, n_items + 1, length)
 
 
-@pytest.mark.parametrize("options", PLAIN, ids=lambda o: f"{o.change}-{o.removal}-{o.k}")
+@pytest.mark.parametrize("options", PLAIN, ids=lambda o: f"{o.change}-{o.removal}-{o.k}-{o.tau}")
 @pytest.mark.parametrize("most_votes", [1, 3, 1000])
 def test_a_verdict_is_that_of_ranking_everything(options: Options, most_votes: int) -> None:
     draw = np.random.default_rng(most_votes)
     n_changed = n_tied = n_asked = 0
-    for _ in range(25):
-        recommender = Voting(random_votes(draw, 9, most=most_votes), max_length=5, decay=0.5)
-        history = draw_history(draw, 6, int(draw.integers(2, 8)))
-        question = ask(recommender, history, options)
+    while n_asked < 400:
+        recommender = masking(Voting(random_votes(draw, 14, most=most_votes), max_length=5, decay=0.5), draw)
+        history = draw_history(draw, 5, int(draw.integers(2, 8)))
+        try:
+            question = ask(recommender, history, options)
+        except OptionError:
+            assert options.change == "enters"  # the wanted item is recommended already
+            continue
         if options.change == "leaves":
             question = replace(question, target=int(draw.choice(question.before)))
-        asked = [c for size in (1, 2) for c in combinations(question.removable, size) if size < len(question.removable)]
+        asked = [c for size in (1, 2) for c in combinations(question.removable, size) if size <= question.most]
         expected = [is_changed(recommender, question, candidate) for candidate in asked]
         assert verdicts(recommender, [(question, candidate) for candidate in asked]) == expected
         n_changed, n_asked = n_changed + sum(expected), n_asked + len(asked)
@@ -51,6 +66,110 @@ def test_a_verdict_is_that_of_ranking_everything(options: Options, most_votes: i
             n_tied += sum(scores == scores[question.target]) > 1
     assert 0 < n_changed < n_asked  # the toy asks both kinds,
     assert n_tied > 0 or most_votes == 1000  # and ties
+
+
+@pytest.mark.parametrize("tau", [0.3, 0.7, 1.0])
+@pytest.mark.parametrize("k", [1, 3, 6, 100])
+@pytest.mark.parametrize("change", ["list", "enters"])
+def test_the_gap_is_above_nothing_where_the_list_is_another(change: str, k: int, tau: float) -> None:
+    draw = np.random.default_rng(k)
+    values = np.array([-np.inf, -1.0, 0.0, 0.0, 1.0, 2.0], dtype=np.float32)
+    options = Options(change, k, tau=tau, wanted="5" if change == "enters" else None)
+    answers = set()
+    for _ in range(200):
+        scores = draw.choice(values, (1, 9))
+        before = tuple(ranking(draw.choice(values, 9), {2, 7, 5})[:k])
+        question = Question(np.array([7, 2, 7]), 0, before, 1, options, wanted=frozenset({5, 8}) - set(before))
+        after = ranking(scores[0], {2, 7})[:k]
+        n_new = sum(item not in before for item in after)
+        expected = n_new / k >= tau - 1e-12 if change == "list" else not question.wanted.isdisjoint(after)
+        gap = question.gaps(scores)[0][0]
+        assert (gap > 0) == expected == question.is_changed(after)
+        answers.add(expected)
+    assert answers == {True, False} or k >= 6
+
+
+@pytest.mark.parametrize(
+    ("tau", "k", "n_new"), [(0.5, 10, 5), (0.7, 10, 7), (0.3, 10, 3), (0.01, 10, 1), (0.41, 5, 3), (1, 7, 7)]
+)
+def test_how_many_must_be_new(tau: float, k: int, n_new: int) -> None:
+    assert Question(np.array([1]), 0, (2,), 2, Options("list", k, tau=tau)).n_new == n_new
+
+
+def test_what_may_be_removed_is_what_is_seen_but_for_locked_items_and_the_newest() -> None:
+    recommender = Voting(votes_of(9, [(1, 9, 2)]), max_length=4)
+    history = [1, 2, 1, 3, 4, 1]
+    assert question_of(recommender, history).removable == (2, 3, 4, 5)
+    assert question_of(recommender, history, locked=("1",)).removable == (3, 4)
+    assert question_of(recommender, history, min_age=1).removable == (2, 3, 4)
+    both = question_of(recommender, history, locked=("3", "9"), min_age=2)
+    assert (both.removable, both.locked, both.most) == ((2,), {3, 4, 5}, 1)
+    assert question_of(recommender, history).most == 3
+    assert question_of(recommender, history, removal="backfill").most == 4
+    assert question_of(recommender, history[2:], removal="backfill").most == 3
+    with pytest.raises(OptionError, match="nothing may be removed: all 4 items that the recommender sees are locked"):
+        question_of(recommender, history, min_age=4)
+    with pytest.raises(UnknownIdError, match="item 'x'"):
+        question_of(recommender, history, locked=("x",))
+
+
+def test_costs_are_of_items_and_any_other_costs_one() -> None:
+    recommender = Voting(votes_of(9, [(1, 9, 2)]))
+    question = question_of(recommender, [1, 2, 1, 3], costs=(("1", 2.5), ("9", 7.0)))
+    assert question.costs == (2.5, 1.0, 2.5, 1.0)
+    assert (question.cost((0, 1)), question.cost((0, 2))) == (3.5, 5.0)
+    assert question_of(recommender, [1, 2]).cost((0, 1)) == 2
+
+
+class Films(Vocabulary):
+    def ids_in(self, category: str) -> list[str]:
+        return {"drama": ["c", "d"], "seen": ["a"], "shown": ["b", "i"]}.get(category, [])
+
+
+def test_what_is_wanted_is_an_item_or_any_of_a_category() -> None:
+    votes = votes_of(9, [(1, 9, 3), (2, 3, 2)])
+    films = Films(tuple("abcdefghi"))
+    recommender = Voting(votes, vocabulary=films)
+    history = [1, 2]
+    assert question_of(recommender, history, change="enters", k=1, wanted="d").wanted == {4}
+    question = question_of(recommender, history, change="enters", k=1, wanted_category="drama")
+    assert question.wanted == {3, 4}
+    assert verdicts(recommender, [(question, (0,)), (question, (1,))]) == [True, False]
+    for options, words in [
+        ({"wanted": "i"}, "the wanted item 'i' is in the top 1 already"),
+        ({"wanted": "a"}, "the wanted item 'a' is in the history already"),
+        ({"wanted": "z"}, "item 'z' is not in the catalogue"),
+        ({"wanted_category": "seen"}, "the wanted category 'seen' is in the history already"),
+        ({"wanted_category": "shown"}, "the wanted category 'shown' is in the top 1 already"),
+        ({"wanted_category": "none"}, "the wanted category 'none' has no items"),
+    ]:
+        with pytest.raises(RecExplainError, match=words):
+            question_of(recommender, history, change="enters", k=1, **options)
+    plain = Voting(votes, vocabulary=Vocabulary(films.ids))
+    with pytest.raises(OptionError, match="vocabulary knows no categories; give wanted=<item id> instead"):
+        question_of(plain, history, change="enters", wanted_category="drama")
+
+
+@pytest.mark.parametrize("change", ["list", "enters"])
+def test_a_change_of_the_whole_list_has_no_other_target(change: str) -> None:
+    recommender = Voting(votes_of(9, [(1, 9, 3), (2, 8, 2)]))
+    wanted = "5" if change == "enters" else None
+    assert question_of(recommender, [1, 2], 9, change=change, k=2, wanted=wanted).target == 9
+    with pytest.raises(OptionError, match=f"change={change} is about the whole list, not about one target"):
+        question_of(recommender, [1, 2], 8, change=change, k=2, wanted=wanted)
+
+
+def test_a_mask_needs_a_mask_item() -> None:
+    with pytest.raises(OptionError, match="removal=mask needs a recommender with a mask item; Voting has none"):
+        question_of(Voting(votes_of(4, [(1, 3, 2)])), [1, 2], removal="mask")
+
+
+def test_chance_comes_from_seed_user_and_purpose() -> None:
+    question = Question(np.array([1]), 0, (2,), 2, Options(seed=1), user="a")
+    others = [replace(question, user="b"), replace(question, options=Options(seed=2)), replace(question, user=None)]
+    first = question.rng("x").random()
+    assert first == replace(question).rng("x").random()
+    assert first not in [question.rng("y").random(), *(other.rng("x").random() for other in others)]
 
 
 @pytest.mark.parametrize("k", [*range(1, 9), 100])
@@ -64,7 +183,7 @@ def test_the_gap_is_above_nothing_where_the_target_has_lost_its_place(change: st
         target = int(draw.choice([1, 3, 4, 5, 6, 8]))
         question = Question(history, 0, (target,), target, Options(change, k))
         kept = scores.copy()
-        gap = question.gaps(scores)[0]
+        gap = question.gaps(scores)[0][0]
         assert (gap > 0) == (target not in ranking(scores[0], {2, 7})[:place])
         assert not np.isnan(gap)
         np.testing.assert_array_equal(scores, kept)
@@ -72,25 +191,28 @@ def test_the_gap_is_above_nothing_where_the_target_has_lost_its_place(change: st
 
 def test_the_gap_is_the_lead_over_the_kth_other_item() -> None:
     scores = np.array([[-np.inf, 5, 3, 9, 4, 1.5]], dtype=np.float32)  # 3 was watched
-    gaps = [Question(np.array([3]), 0, (1,), 1, Options("leaves", k)).gaps(scores)[0] for k in (1, 2, 3, 4, 9)]
+    gaps = [Question(np.array([3]), 0, (1,), 1, Options("leaves", k)).gaps(scores)[0][0] for k in (1, 2, 3, 4, 9)]
     assert gaps == [-1, -2, -3.5, -np.inf, -np.inf]
-    assert Question(np.array([3]), 0, (1,), 4, Options("top1", 3)).gaps(scores)[0] == 1
+    assert Question(np.array([3]), 0, (1,), 4, Options("top1", 3)).gaps(scores)[0][0] == 1
 
 
 def test_gaps_of_a_batch_are_those_of_its_rows() -> None:
     scores = np.random.default_rng(0).integers(0, 3, (50, 8)).astype(np.float32)
     question = Question(np.array([3, 5]), 0, (1,), 1, Options("leaves", 2))
-    assert question.gaps(scores).tolist() == [float(question.gaps(row[None])[0]) for row in scores]
+    assert question.gaps(scores)[0].tolist() == [float(question.gaps(row[None])[0][0]) for row in scores]
 
 
-@pytest.mark.parametrize("removal", ["delete", "pad"])
+@pytest.mark.parametrize("removal", ["delete", "pad", "mask", "backfill"])
 def test_edits_apply_to_what_the_model_sees_and_change_no_argument(removal: str) -> None:
     history = np.array([9, 1, 2, 3, 1])
     history.setflags(write=False)
-    question = Question(history, 1, (5,), 5, Options(removal=removal))
+    question = Question(history, 1, (5,), 5, Options(removal=removal), mask_item=10)
     assert list(question.removable) == [1, 2, 3, 4]
-    assert question.without((1, 3)).tolist() == ([2, 1] if removal == "delete" else [0, 2, 0, 1])
+    edits = {"delete": [2, 1], "pad": [0, 2, 0, 1], "mask": [10, 2, 10, 1], "backfill": [9, 2, 1]}
+    assert question.without((1, 3)).tolist() == edits[removal]
     assert all(np.array_equal(question.without(c), edited(question, c)) for c in combinations(range(1, 5), 2))
+    longer = replace(question, history=np.append([8, 7], history), n_unseen=3)
+    assert all(np.array_equal(longer.without((p,)), edited(longer, (p,))) for p in longer.removable)
 
 
 @pytest.mark.parametrize("candidate", [(), (0,), (0, 2), (1, 2, 3, 4)])
@@ -143,8 +265,21 @@ def test_what_cannot_be_asked_is_refused(history: list[int], target: int, option
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"change": "list"}, "change must be one of top1, leaves, not 'list'"),
-        ({"removal": "mask"}, "removal must be one of delete, pad, not 'mask'"),
+        ({"change": "other"}, "change must be one of top1, leaves, list, enters, not 'other'"),
+        ({"removal": "other"}, "removal must be one of delete, pad, mask, backfill, not 'other'"),
+        ({"tau": 0}, "tau must be above 0 and at most 1, not 0"),
+        ({"tau": 1.01}, "tau must be above 0 and at most 1, not 1.01"),
+        ({"tau": True}, "tau must be above 0 and at most 1, not True"),
+        ({"tau": float("nan")}, "tau must be above 0 and at most 1, not nan"),
+        ({"change": "enters"}, "change=enters needs what is wanted: either wanted=<item id> or wanted_category=<name>"),
+        ({"change": "enters", "wanted": "1", "wanted_category": "x"}, "change=enters needs what is wanted: either"),
+        ({"wanted": "1"}, "wanted and wanted_category are for change=enters, not for change=top1"),
+        ({"change": "list", "wanted_category": "x"}, "wanted_category are for change=enters, not for change=list"),
+        ({"min_age": -1}, "min_age must be a whole number of 0 or more, not -1"),
+        ({"costs": (("7", 0.0),)}, "costs must be numbers above 0; that of item '7' is 0.0"),
+        ({"costs": (("7", float("inf")),)}, "costs must be numbers above 0"),
+        ({"costs": (("7", "x"),)}, "costs must be numbers above 0"),
+        ({"max_seconds": True}, "max_seconds must be above 0, or null for no limit, not True"),
         ({"k": 0}, "k must be a whole number of 1 or more, not 0"),
         ({"k": 1.5}, "k must be .* not 1.5"),
         ({"k": "ten"}, "k must be .* not 'ten'"),
@@ -181,7 +316,7 @@ def test_rounding_that_depends_on_the_batch_decides_no_verdict(scale: float) -> 
     assert verdicts(wobbling, asked) == expected
     assert verdicts(wobbling, asked[::-1]) == expected[::-1]
     assert 0 < sum(expected) < len(expected)
-    in_a_batch = question.gaps(wobbling.scores([question.without(candidate) for candidate in candidates])) > 0
+    in_a_batch = question.gaps(wobbling.scores([question.without(candidate) for candidate in candidates]))[0] > 0
     assert in_a_batch.tolist() != expected  # it would have been otherwise
 
 

@@ -11,12 +11,14 @@ import pytest
 from contracts import person_of
 from toys import Attentive, Recording, Voting, Wobbling, Wrapper, is_changed, question_of, random_votes, votes_of
 
-from recexplain import OptionError, RecExplainError, UnknownIdError
+from recexplain import OptionError, RecExplainError, UnknownIdError, robustness
 from recexplain.counterfactual import CLOSE, Candidate, Options, Question
 from recexplain.explainers import driver
-from recexplain.explainers.driver import Case, Person, explain_case, explain_cases
+from recexplain.explainers.cases import Person
+from recexplain.explainers.driver import Case, explain_case, explain_cases
 from recexplain.recommender import Recommender
-from recexplain.search import Search, smallest_first
+from recexplain.search import Ledger, Request, Search
+from recexplain.steps import levels_until_found, searched
 from recexplain.vocabulary import Vocabulary
 
 
@@ -27,14 +29,9 @@ class Everything:
     levels: Sequence[Sequence[Candidate]] | None = None
     name: ClassVar[str] = "everything"
 
-    def graphs(self, _: Recommender, __: Question) -> tuple[nx.DiGraph, ...]:
-        return ()
-
-    def search(self, question: Question, _: Sequence[nx.DiGraph]) -> Search:
-        return smallest_first(self.levels or self._all(question.removable), question.removable)
-
-    def head_of(self, *_: Any) -> int:
-        return 0
+    def search(self, _: Recommender, question: Question, __: Sequence[nx.DiGraph] = ()) -> Search:
+        ledger = Ledger(question)
+        return searched(ledger, levels_until_found(ledger, self.levels or self._all(question.removable)))
 
     def _all(self, removable: Sequence[int]) -> Iterator[list[Candidate]]:
         return (list(combinations(removable, size)) for size in range(1, len(removable)))
@@ -80,6 +77,7 @@ def test_neither_packing_nor_the_size_of_a_batch_decides(
     usual = [case.explanation for case in cases_of(recommender, asked, max_evaluations=40)]
     monkeypatch.setattr(driver, "PEOPLE", people)
     monkeypatch.setattr(driver, "ROWS", rows)
+    monkeypatch.setattr(robustness, "ROWS", rows)
     recording = Recording(recommender)
     assert [case.explanation for case in cases_of(recording, asked, max_evaluations=40)] == usual
     assert max(recording.batches) <= max(people, rows)
@@ -97,12 +95,13 @@ def test_no_more_histories_are_scored_at_once_than_fit(recommender: Voting) -> N
 
 
 def test_everything_scored_is_counted_once(recommender: Voting) -> None:
-    """The question and, where something was found, the list afterwards and the random sets come on top, and repeats."""
+    """On top come the question and, where something was found, the list afterwards, random sets and other removals."""
     for person in people_of(np.random.default_rng(4), 12):
         recording = Recording(Voting(recommender.votes + np.arange(21) / 32, 6))  # no ties: nothing is asked again
         found = explain_case(recording, person, Everything(), Options()).explanation
         n_null = len(list(combinations(range(min(6, len(person.history))), len(found.items)))) if found.items else 0
-        assert len(recording.scored) == 1 + found.evaluations + (1 + n_null if found.items else 0)
+        n_other = (len(found.positions) < min(6, len(person.history))) + (len(found.positions) < len(person.history))
+        assert len(recording.scored) == 1 + found.evaluations + (1 + n_null + n_other if found.items else 0)
 
 
 LEVELS = [[(0,), (1,)], [], [(0, 1), (0, 2), (1, 2)]]
@@ -141,9 +140,10 @@ def test_a_budget_in_evaluations_is_exact(
 def test_a_person_whose_search_ends_at_once_waits_for_nobody() -> None:
     @dataclass(frozen=True)
     class Some(Everything):
-        def search(self, question: Question, graphs: Sequence[nx.DiGraph]) -> Search:
+        def search(self, recommender: Recommender, question: Question, graphs: Sequence[nx.DiGraph] = ()) -> Search:
+            ledger = Ledger(question)
             none = len(question.history) < 4
-            return smallest_first([], question.removable) if none else super().search(question, graphs)
+            return searched(ledger, iter(())) if none else super().search(recommender, question, graphs)  # type: ignore[arg-type]
 
     people = [Person("short", HISTORY[:2]), Person("long", HISTORY), Person("shorter", HISTORY[1:3])]
     statuses = [case.explanation.status for case in cases_of(Voting(votes_of(9, VOTES)), people, Some())]
@@ -232,6 +232,8 @@ def test_errors_are_of_one_person_and_nobody_is_lost(recommender: Voting) -> Non
     people = [
         *good[:5],
         Person("none", []),
+        Person("no list", 5),  # type: ignore[arg-type]
+        Person("a text", "35"),
         Person("one", ["3"]),
         Person("unknown", ["3", "21"]),
         *good[5:12],
@@ -245,6 +247,8 @@ def test_errors_are_of_one_person_and_nobody_is_lost(recommender: Voting) -> Non
     errors = {case.explanation.user: case.explanation for case in cases if case.explanation.status == "error"}
     assert {user: one.error for user, one in errors.items()} == {
         "none": "the history is empty; an explanation needs two items or more",
+        "no list": "a history must be a list of item ids, oldest first, not 5",
+        "a text": "a history must be a list of item ids, oldest first, not '35'",
         "one": "the recommender sees 1 item of the history; it must see two, for a removal never empties it",
         "unknown": "item '21' is not one of the numbers 1 to 20",
         "breaks off": "the recommender returned NaN or infinity among its scores",
@@ -254,7 +258,7 @@ def test_errors_are_of_one_person_and_nobody_is_lost(recommender: Voting) -> Non
     for person in people:
         if person.user in errors:
             one = errors[person.user]
-            assert one.history == tuple(person.history)
+            assert one.history == (tuple(person.history) if isinstance(person.history, list) else ())
             assert one.target == (person.target or "")
             assert (one.positions, one.before, one.evaluations, one.replacement) == ((), (), 0, None)
             with pytest.raises(RecExplainError, match=str(one.error)):
@@ -272,7 +276,7 @@ def test_an_error_of_one_person_keeps_its_class(recommender: Voting) -> None:
 
 def test_an_error_that_is_not_ours_is_not_hidden(recommender: Voting) -> None:
     class Broken(Everything):
-        def graphs(self, *_: Any) -> tuple[nx.DiGraph, ...]:
+        def search(self, *_: Any) -> Search:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -281,8 +285,8 @@ def test_an_error_that_is_not_ours_is_not_hidden(recommender: Voting) -> None:
 
 def test_a_search_that_cannot_go_on_is_an_error_of_its_person(recommender: Voting) -> None:
     class Refusing(Everything):
-        def search(self, question: Question, _: Sequence[nx.DiGraph]) -> Search:
-            yield [(question.removable[0],)]
+        def search(self, _: Recommender, question: Question, __: Sequence[nx.DiGraph] = ()) -> Search:
+            yield Request([(question.removable[0],)])
             raise OptionError("no more candidates")
 
     case = cases_of(recommender, people_of(np.random.default_rng(0), 1), Refusing())[0]

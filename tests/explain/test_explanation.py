@@ -21,7 +21,9 @@ FOUND = Explanation(
     user="ann", history=("8", "é\u2028\x85", "a,b", "8"), n_unseen=1, target="9", target_rank=1, k=10, change="top1",
     removal="delete", explainer="cleann", status="optimal", positions=(1, 3), items=("é\u2028\x85", "8"),
     replacement="7", before=("9", "7"), after=("7", "'\"\\"), proven_size=1, evaluations=17, null_rate=0.1,
-    tau=0.5, wanted="ω", seed=3, model_hash="m", data_hash="d", version="0.1.0", error="line\nbreak",
+    tau=0.5, wanted="ω", seed=3, model_hash="m", data_hash="d", version="0.1.0", error="line\nbreak", n_graphs=2,
+    holds_under=("pad",), alternatives=((1, 2), (2, 3)), n_minimal=3, criticality=(0.0, 2 / 3, 2 / 3, 2 / 3),
+    wanted_category="é", locked=(0,), costs=(0.5, 1.0, 1.0, 0.5), digest="x",
 )  # fmt: skip
 NONE = Explanation(None, (), 0, "", 0, 1, "leaves", "pad", "cleann", "error", error="it broke")
 
@@ -33,6 +35,9 @@ DOCUMENTED = {
     "explainer": TEXT, "status": TEXT, "positions": "list of int", "items": "list of str", "replacement": "str or null",
     "before": "list of str", "after": "list of str", "proven_size": COUNT, "evaluations": COUNT, "null_rate": SHARE,
     "seed": COUNT, "model_hash": TEXT, "data_hash": TEXT, "version": TEXT, "error": "str or null",
+    "wanted_category": "str or null", "locked": "list of int", "costs": "list of float", "n_graphs": COUNT,
+    "holds_under": "list of str", "alternatives": "list of list of int", "n_minimal": "int or null",
+    "criticality": "list of float", "digest": TEXT,
 }  # fmt: skip
 
 
@@ -40,7 +45,7 @@ def words_of(hint: Any) -> str:
     """A type annotation in the words of the documentation."""
     if isinstance(hint, types.UnionType):
         return f"{words_of(hint.__args__[0])} or null"
-    return f"list of {hint.__args__[0].__name__}" if hasattr(hint, "__args__") else hint.__name__
+    return f"list of {words_of(hint.__args__[0])}" if hasattr(hint, "__args__") else hint.__name__
 
 
 def words_of_arrow(field: pa.Field) -> str:
@@ -103,6 +108,11 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
                 "float or null": st.none() | st.floats(0, 1),
                 "list of str": st.lists(TEXTS, max_size=3).map(tuple),
                 "list of int": st.lists(st.integers(0, 2**31 - 1), max_size=3).map(tuple),
+                "list of float": st.lists(st.floats(0, 9), max_size=3).map(tuple),
+                "list of list of int": st.lists(st.lists(st.integers(0, 99), max_size=3).map(tuple), max_size=3).map(
+                    tuple
+                ),
+                "int or null": st.none() | st.integers(0, 2**31 - 1),
             }[words]
             for name, words in DOCUMENTED.items()
             if name not in ("schema_version", "status")
@@ -125,8 +135,10 @@ def test_the_same_explanations_make_the_same_file() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda row: row.update(schema_version=2), f"schema_version {SCHEMA_VERSION} here, not 2"),
-        (lambda row: row.pop("schema_version"), "schema_version 1 here, not None"),
+        (lambda row: row.update(schema_version=3), "schema_version 1 or 2 here, not 3"),
+        (lambda row: row.pop("schema_version"), "schema_version 1 or 2 here, not None"),
+        (lambda row: row.pop("criticality"), "has no field criticality"),
+        (lambda row: row.update(alternatives=3), "the field alternatives of an explanation must be a list, not 3"),
         (lambda row: row.pop("null_rate"), "has no field null_rate"),
         (lambda row: row.update(status="best"), "status must be one of optimal, .*, not 'best'"),
         (lambda row: row.update(items=None), "the field items of an explanation must be a list, not None"),
@@ -143,6 +155,39 @@ def test_a_row_that_is_not_ours_is_refused(change: Callable[[dict[str, Any]], An
     for path in (tmp_path / "some.jsonl", tmp_path / "some.parquet"):
         with pytest.raises(DataError, match=f"some.{path.suffix[1:]} holds no explanations of ours: .*{words}"):
             read_explanations(path)
+
+
+#: A row as version 0.1.0 wrote it, before alternatives and digests.
+OLD = (
+    '{"user": "ann", "history": ["8", "1", "2"], "n_unseen": 1, "target": "9", "target_rank": 1, "k": 2, '
+    '"change": "top1", "removal": "pad", "explainer": "cleann", "status": "optimal", "positions": [2], "items": ["2"], '
+    '"replacement": "7", "before": ["9", "7"], "after": ["7", "9"], "proven_size": 0, "evaluations": 2, '
+    '"null_rate": 0.5, "tau": null, "wanted": null, "seed": 0, "model_hash": "m", "data_hash": "d", '
+    '"version": "0.1.0", "error": null, "schema_version": 1}'
+)
+
+
+def test_files_of_the_first_version_still_load(tmp_path: Path) -> None:
+    (tmp_path / "old.jsonl").write_text(OLD + "\n", encoding="utf-8")
+    pq.write_table(pa.Table.from_pylist([json.loads(OLD)]), tmp_path / "old.parquet")
+    for path in (tmp_path / "old.jsonl", tmp_path / "old.parquet"):
+        (old,) = read_explanations(path)
+        assert (old.history, old.positions, old.null_rate, old.items) == (("8", "1", "2"), (2,), 0.5, ("2",))
+        assert (old.schema_version, old.alternatives, old.n_minimal, old.digest) == (SCHEMA_VERSION, (), None, "")
+        for again in both(tmp_path, [old]):
+            assert read_explanations(again) == [old]
+
+
+OTHER = {"str": "optima", "int": 77, "float": 0.123, "list": [], "NoneType": "now"}
+
+
+@pytest.mark.parametrize("field", sorted(DOCUMENTED.keys() - {"schema_version", "digest", "status"}))
+def test_the_fingerprint_is_another_where_any_field_is(field: str) -> None:
+    row = FOUND.to_dict()
+    row[field] = OTHER[type(row[field]).__name__]
+    assert Explanation.from_dict(row).fingerprint() != FOUND.fingerprint()
+    assert replace(FOUND, status="found").fingerprint() != FOUND.fingerprint()
+    assert replace(FOUND, digest="y").fingerprint() == FOUND.fingerprint()
 
 
 @pytest.mark.parametrize("content", [b"PAR1 no", b"\xff\xfe", b"[1]\n", b"{", b'"text"'])
@@ -186,6 +231,25 @@ NOTHING = replace(FOUND, status="none_up_to", items=(), positions=(), after=(), 
             replace(ONE, replacement=None),
             "Recommended because you watched *Alien*; without it, it would have been nothing.",
         ),
+        (
+            replace(ONE, null_rate=0.5),
+            "Recommended because you watched *Alien*; without it, it would have been *Kika*. "
+            "But 50% of random sets of that size do as well: this says little.",
+        ),
+        (
+            replace(ONE, change="list", before=("9", "7", "3"), after=("7", "2", "1")),
+            "Your top 10 is what it is because you watched *Alien*; without it, 2 of it would be new.",
+        ),
+        (
+            replace(ONE, change="enters", wanted="3"),
+            "*Duel* is not in your top 10 because you watched *Alien*; without it, it would be.",
+        ),
+        (
+            replace(ONE, change="enters", wanted=None, wanted_category="Drama"),
+            "There is no Drama in your top 10 because you watched *Alien*; without it, there would be.",
+        ),
+        (replace(NOTHING, change="list"), "No removal of one item makes enough of your top 10 new."),
+        (replace(NOTHING, change="enters", wanted="3"), "No removal of one item brings *Duel* into your top 10."),
         (LEAVES, "*Heat* is in your top 5 because you watched *Alien*; without it, it would not be."),
         (
             replace(LEAVES, items=("1", "unknown")),

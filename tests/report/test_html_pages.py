@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from recexplain.explanation import STATUSES, Explanation
 from recexplain.report.graph import graph_png
-from recexplain.report.page import CAUTION, LABELS, MEANINGS, index_page, is_weak, picture_of, summary, user_page
+from recexplain.report.page import CAUTION, LABELS, MEANINGS, index_page, picture_of, user_page
 
 TITLES = {
     "1": "Alien (1979)", "2": "<script>alert(1)</script>", "3": 'A "quoted" & <b>', "4": "M*A*S*H (1970)",
@@ -86,6 +86,7 @@ FOUND = Explanation(
 NOTHING = replace(
     FOUND, status="none_up_to", positions=(), items=(), replacement=None, after=(), proven_size=2, null_rate=None
 )
+MINIMAL = replace(FOUND, alternatives=((1, 3), (1, 4)), n_minimal=3, criticality=(0, 2 / 3, 1 / 3, 1 / 3, 1 / 3))
 CASES = {
     "optimal": FOUND,
     "irreducible": replace(FOUND, status="irreducible"),
@@ -206,6 +207,7 @@ def test_without_a_removal_there_is_one_list_and_nothing_is_marked_removed(statu
 def test_an_error_is_shown_with_its_reason_and_no_lists() -> None:
     html = page_of(CASES["error"])
     assert "The reason: the *window* is <empty>" in shown(html)
+    assert "recommendation number" not in shown(page_of(replace(CASES["error"], target_rank=0)))
     assert Page(html).find("h3") == []
     assert Page(html).find("em", within="h1") == []
 
@@ -271,7 +273,8 @@ def test_a_high_null_rate_is_warned_about_and_its_limit_is_not() -> None:
     assert warning not in shown(page_of(replace(FOUND, null_rate=0.2)))
     assert "20 % of random sets of the same size" in shown(page_of(replace(FOUND, null_rate=0.2)))
     weak = replace(FOUND, null_rate=0.45)
-    assert is_weak(weak)
+    assert weak.is_weak
+    assert not replace(FOUND, null_rate=0.2).is_weak
     assert f"{warning}. 45 % of random sets" in shown(page_of(weak))
     assert "Random sets not measured" in shown(page_of(replace(FOUND, null_rate=None)))
 
@@ -295,14 +298,36 @@ def test_a_high_null_rate_is_warned_about_and_its_limit_is_not() -> None:
         (replace(FOUND, removal="backfill"), "backfill: the items are taken out and older ones move"),
         (FOUND, "Explainer causal Length of the list (k) 3 Seed 17 Explained item 5"),
         (FOUND, "Removed items 2, 4, at positions 2, 4 of the files, which count from 0"),
-        (FOUND, "Model hash model-hash-1 Data hash data-hash-2 recexplain 9.8.7, schema version 1"),
+        (FOUND, "Model hash model-hash-1 Data hash data-hash-2 recexplain 9.8.7, schema version 2"),
         (replace(FOUND, model_hash=""), "Model hash not recorded"),
         (FOUND, "Person ann & <b> · recommendation number 1"),
         (replace(FOUND, user=None), "One person"),
+        (FOUND, "Other removals with no other kind of removal does the same set change the answer"),
+        (replace(FOUND, holds_under=("pad", "mask")), "the same set also changes the answer with pad, mask"),
+        (FOUND, "Other sets of that size not all were tested"),
+        (replace(FOUND, n_minimal=1), "Other sets of that size none: this is the only one"),
+        (
+            MINIMAL,
+            'Other sets of that size 2 others do it too Alien (1979), A "quoted" & <b> Alien (1979), M*A*S*H (1970)',
+        ),
+        (
+            MINIMAL,
+            "Most critical items share of all such sets that hold it: Alien (1979): 66.7 % <script>alert(1)",
+        ),
+        (replace(MINIMAL, n_minimal=None, criticality=()), "not all were tested; some that do it too: Alien (1979)"),
+        (replace(MINIMAL, alternatives=((1, 2),) * 11, n_minimal=12), "and more, in the files"),
+        (replace(FOUND, costs=(1.0, 2.0, 1.0, 1.0, 1.0)), "Costs each item has its own cost of removal here"),
+        (replace(FOUND, locked=(2, 3)), "Locked 2 items that the model saw might not be removed"),
+        (replace(FOUND, change="enters", wanted_category="Drama"), "Wanted category Drama"),
     ],
 )
 def test_what_was_tested_and_with_which_options_is_said(explanation: Explanation, words: str) -> None:
     assert words in shown(page_of(explanation))
+
+
+def test_critical_items_are_listed_where_shares_can_differ() -> None:
+    assert "Most critical items" not in shown(page_of(replace(MINIMAL, n_minimal=1)))
+    assert "Most critical items" not in shown(page_of(replace(MINIMAL, positions=(2,), items=("2",))))
 
 
 def test_the_picture_is_part_of_the_page_and_described() -> None:
@@ -329,69 +354,3 @@ def test_the_picture_of_an_explanation_has_the_seen_items_and_the_target_as_node
     assert picture_of(FOUND, graph, title_of) == graph_png(graph, titles, (1, 3), n_unseen=1)
     older = replace(FOUND, removal="backfill", positions=(0, 2), items=("9", "2"))
     assert picture_of(older, graph, title_of) == graph_png(graph, titles, (1,), n_unseen=1)
-
-
-# The index
-
-
-def test_the_figures_of_an_index_count_failures_as_such() -> None:
-    single = replace(FOUND, positions=(1,), items=("1",), null_rate=0.9)
-    figures = summary([FOUND, single, NOTHING, CASES["error"]])
-    assert (figures.n_people, figures.n_found, figures.n_weak) == (4, 2, 1)
-    assert figures.statuses == (("optimal", 2), ("none_up_to", 1), ("error", 1))
-    assert figures.mean_size == 1.5  # 2 and 1
-    assert figures.mean_size_all == 2.75  # 2, 1 and twice the four items that the model saw
-    assert figures.evaluations == 4 * 1234
-
-
-def test_figures_without_people_or_finds_are_none_and_not_zero() -> None:
-    assert (summary([]).mean_size, summary([]).mean_size_all) == (None, None)
-    assert (summary([NOTHING]).mean_size, summary([NOTHING]).mean_size_all) == (None, 4.0)
-    assert "This run has no people." in shown(index_page([], title_of, heading="Nobody"))
-
-
-def test_the_summary_of_an_index_shows_its_figures() -> None:
-    text = shown(index_page([(FOUND, "a.html"), (FOUND, "b.html"), (NOTHING, "c.html")], title_of, heading="Run"))
-    for words in (
-        "3 people", "66.7 % explained: 2 of 3", "2.00 items removed", "2.67 on average over everyone",
-        "3,702 edited histories scored, 1,234 a person", "optimal 2 (66.7 %)", "none found 1 (33.3 %)",
-    ):  # fmt: skip
-        assert words in text
-    assert "say little" not in text
-    weak = replace(FOUND, null_rate=0.5)
-    assert "1 explanation says little:" in shown(index_page([(weak, "a.html")], title_of, heading="Run"))
-
-
-def rows_of(html: str) -> list[list[str]]:
-    """What stands in each cell of each row of the table."""
-    rows: list[list[str]] = []
-    for element in Page(html).elements:
-        if element.tag == "tr":
-            rows.append([])
-        elif element.tag in ("th", "td"):
-            rows[-1].append(squeezed(element.text))
-    return rows[1:]
-
-
-def test_a_row_of_the_table_tells_one_person() -> None:
-    html = index_page([(FOUND, "users/7.html"), (replace(NOTHING, user=None), "users/8.html")], title_of, heading="Run")
-    found, nothing = rows_of(html)
-    target, removed = "Heat (1995)", "<script>alert(1)</script> M*A*S*H (1970)"
-    assert found == [
-        "ann & <b>", target, removed, "Brazil (1985)", "optimal", "2", "1,234",
-    ]  # fmt: skip
-    sentence = NOTHING.sentence(title_of).replace("*", "")
-    assert nothing == ["person 2", target, sentence, "none up to 2 items", "\N{EN DASH}", "1,234"]
-    assert [a.attributes["href"] for a in Page(html).find("a")] == ["users/7.html", "users/8.html"]
-
-
-def test_every_person_has_a_row_in_the_order_given() -> None:
-    rows = [(replace(FOUND, user=str(i)), f"users/{i}.html") for i in (3, 1, 2) * 200]
-    html = index_page(rows, title_of, heading="Run")
-    assert [a.text for a in Page(html).find("a")] == ["3", "1", "2"] * 200
-
-
-@pytest.mark.parametrize("link", ["https://example.org/x", "//example.org/x", "javascript:alert(1)", "/etc/x"])
-def test_a_link_that_leaves_the_run_is_refused(link: str) -> None:
-    with pytest.raises(ValueError, match="relative path"):
-        index_page([(FOUND, link)], title_of, heading="Run")

@@ -1,0 +1,171 @@
+"""How well and how fast each explainer finds small sets, on the same people, model and question; as Markdown tables.
+
+    python benchmarks/search.py checkpoint=outputs/ml-100k/checkpoint.ckpt change=leaves people=200
+
+Every explainer has the same budgets in evaluations. Seconds are of one person at a time, wall and processor, without
+the random sets. A person for whom nothing is found counts as all items that the model saw in `size, all`.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from recexplain.checkpoint import Checkpoint, read_checkpoint
+from recexplain.counterfactual import Candidate, Options, Question, ask, measured, measured_alone
+from recexplain.errors import RecExplainError
+from recexplain.evaluation.config import recorded_source
+from recexplain.explainers import EXPLAINERS, Causal, Explainer, Popularity, explainer_of
+from recexplain.explainers.baselines import Attention
+from recexplain.explainers.causal import nearest_first
+from recexplain.explainers.driver import GraphExplainer
+from recexplain.recommender import Recommender
+from recexplain.search import Result
+from recexplain.sequences import Dataset, load_dataset
+from recexplain.steps import sets_by_rank
+
+BUDGETS = (50, 100, 500, 2000)
+ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Run:
+    """One explainer, one person, one budget."""
+
+    result: Result
+    n_seen: int
+    evaluations: int
+    seconds: float
+    processor_s: float
+
+
+def main(words: Sequence[str]) -> None:
+    """Print the tables."""
+    given = {"change": "leaves", "people": "200", "k": "10", "seed": "0"} | dict(word.split("=", 1) for word in words)
+    checkpoint = read_checkpoint(given["checkpoint"])
+    dataset = load_dataset(recorded_source(checkpoint.source))
+    recommender = checkpoint.recommender()
+    chosen = np.random.default_rng(int(given["seed"])).permutation(len(dataset.histories))[: int(given["people"])]
+    histories = [dataset.histories[int(row)].astype(np.int64) for row in sorted(chosen)]
+    print(f"{len(histories)} people, change={given['change']}, k={given['k']}, window {recommender.max_length}\n")
+    options = Options(given["change"], int(given["k"]), seed=int(given["seed"]))
+    print(first_sets(recommender, histories, options), flush=True)
+    print(
+        "| explainer | budget | found | size, found | size, all | optimal | evaluations | s p50 | s p95 | CPU s mean |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    names = given.get("explainers", ",".join(EXPLAINERS)).split(",")
+    for name in names:
+        explainer = Popularity(counted(dataset, checkpoint)) if name == "popularity" else explainer_of(name)
+        for budget in BUDGETS:
+            limited = Options(given["change"], int(given["k"]), max_evaluations=budget, seed=int(given["seed"]))
+            print(row_of(name, budget, [searched(recommender, h, explainer, limited) for h in histories]), flush=True)
+
+
+def searched(recommender: Recommender, history: np.ndarray, explainer: Explainer, options: Options) -> Run:
+    """Run one search, a person at a time."""
+    began, processor = time.perf_counter(), time.process_time()
+    question = ask(recommender, history, options, user=str(history[:3]))
+    graphs = explainer.graphs(recommender, question) if isinstance(explainer, GraphExplainer) else ()
+    search, n_tested = explainer.search(recommender, question, graphs), 0
+    try:
+        request = next(search)
+        while True:
+            if request.again:
+                gaps = measured_alone(recommender, [(question, c) for c in request.candidates]).tolist()
+            else:
+                assert options.max_evaluations is not None
+                part = request.candidates[: options.max_evaluations - n_tested]
+                gaps = gaps_of(recommender, question, part)
+                n_tested += len(part)
+            request = search.send(gaps)
+    except StopIteration as stopped:
+        seconds = time.perf_counter() - began, time.process_time() - processor
+        return Run(stopped.value, len(question.visible), n_tested, *seconds)
+
+
+def gaps_of(recommender: Recommender, question: Question, candidates: Sequence[Candidate]) -> list[float]:
+    """Return the gaps of candidates, in batches."""
+    parts = [candidates[start : start + ROWS] for start in range(0, len(candidates), ROWS)]
+    return [gap for part in parts for gap in measured(recommender, [(question, c) for c in part]).tolist()]
+
+
+def row_of(name: str, budget: int, runs: Sequence[Run]) -> str:
+    """Return one line of the table."""
+    sizes = [len(run.result.candidate) for run in runs if run.result.candidate]
+    everyone = [len(run.result.candidate) if run.result.candidate else run.n_seen for run in runs]
+    optimal = np.mean([run.result.status == "optimal" for run in runs])
+    p50, p95 = np.percentile([run.seconds for run in runs], [50, 95])
+    return (
+        f"| {name} | {budget:,} | {len(sizes) / len(runs):.1%} | {np.mean(sizes or [np.nan]):.2f} | "
+        f"{np.mean(everyone):.2f} | {optimal:.1%} | {np.mean([run.evaluations for run in runs]):,.0f} | "
+        f"{p50:.3f} | {p95:.3f} | {np.mean([run.processor_s for run in runs]):.3f} |"
+    )
+
+
+def first_sets(recommender: Recommender, histories: Iterable[np.ndarray], options: Options) -> str:
+    """Return a table of evaluations to the first verified set, smallest sets first, by the order inside a size.
+
+    Of people for whom one or two items are enough. `then effects`: pairs come in the order of the measured effects of
+    their items, for which all single items were tested.
+    """
+    counts: dict[str, list[int]] = {}
+    sizes: list[int] = []
+    for history in histories:
+        try:
+            question = ask(recommender, history, options, user=str(history[:3]))
+        except RecExplainError:
+            continue
+        sets = [c for size in (1, 2) for c in combinations(question.removable, size) if size <= question.most]
+        gaps = dict(zip(sets, gaps_of(recommender, question, sets), strict=True))
+        if max(gaps.values()) <= 0:
+            continue
+        changing = {candidate for candidate, gap in gaps.items() if gap > 0}
+        sizes.append(min(map(len, changing)))
+        effects = sorted(question.removable, key=lambda p: -gaps[p,])
+        for name, order in orders(recommender, question).items():
+            for label, second in ((name, order), (f"{name}, then effects", effects)):
+                counts.setdefault(label, []).append(first_hit(order, second, changing))
+    lines = [
+        f"Evaluations to the first verified set; {len(sizes)} people ({sizes.count(1)} need one item, the rest two)",
+        "",
+    ]
+    lines += ["| order | mean | median | p95 | mean where two are needed |", "|---|---:|---:|---:|---:|"]
+    for label, found in counts.items():
+        pairs = [n for n, size in zip(found, sizes, strict=True) if size == 2]
+        p50, p95 = np.percentile(found, [50, 95])
+        lines.append(f"| {label} | {np.mean(found):.1f} | {p50:.0f} | {p95:.0f} | {np.mean(pairs or [np.nan]):.1f} |")
+    return "\n".join([*lines, ""])
+
+
+def orders(recommender: Recommender, question: Question) -> dict[str, list[int]]:
+    """Return the orders of single items that are compared."""
+    causal = Causal()
+    return {
+        "causal distance": nearest_first(question, causal.graphs(recommender, question)),
+        "newest first": sorted(question.removable, reverse=True),
+        "attention": Attention().order(recommender, question),
+        "oldest first (occlusion)": list(question.removable),
+        "random": question.rng("random").permutation(np.array(question.removable)).tolist(),
+    }
+
+
+def first_hit(first: Sequence[int], second: Sequence[int], changing: set[Candidate]) -> int:
+    """Return the number of the first single item, or else pair, that changes the answer, from 1."""
+    for number, position in enumerate(first, start=1):
+        if (position,) in changing:
+            return number
+    return len(first) + next(number for number, pair in enumerate(sets_by_rank(second, 2), start=1) if pair in changing)
+
+
+def counted(dataset: Dataset, checkpoint: Checkpoint) -> dict[str, int]:
+    """Return how often each item was taken."""
+    counts = np.bincount(dataset.histories.items, minlength=dataset.vocabulary.n_items + 1)
+    return dict(zip(checkpoint.vocabulary.ids, counts[1:].tolist(), strict=True))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

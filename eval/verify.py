@@ -1,0 +1,77 @@
+"""The entry `recexplain verify`: explanations and a checkpoint -> what does not hold, a line each."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.markup import escape
+
+from recexplain.checkpoint import Checkpoint, read_checkpoint
+from recexplain.errors import OptionError, RecExplainError, is_whole
+from recexplain.evaluation.config import dataset_of
+from recexplain.evaluation.files import write_text
+from recexplain.evaluation.progress import shown
+from recexplain.explanation import Explanation
+from recexplain.models.network import NetworkRecommender
+from recexplain.schema import read_explanations
+from recexplain.sequences import Dataset
+from recexplain.verification import Failure, failures_of
+
+
+def verify(config: DictConfig, out: Path) -> int:
+    """Verify a file of explanations, write `failures.json`; 1 if anything does not hold, else 0."""
+    for name in ("limit", "max_evaluations"):
+        if config[name] is not None and not is_whole(config[name], 1):
+            raise OptionError(f"{name} must be a whole number of 1 or more, or null for all, not {config[name]!r}")
+    explanations = read_explanations(str(config.explanations))[: config.limit]
+    checkpoint = read_checkpoint(str(config.checkpoint))
+    recommender = checkpoint.recommender(config.device)
+    dataset, problem = _data(config, checkpoint)
+    failures = [Failure(-1, None, problem)] if problem else []
+    console = Console(soft_wrap=True)
+    rows = enumerate(shown(explanations, len(explanations), "verifying"))
+    for failure in _failures(rows, recommender, dataset, config.max_evaluations):
+        failures.append(failure)
+    for failure in failures:
+        where = "" if failure.row < 0 else f"row {failure.row}, user {failure.user}: "
+        console.print(escape(where + failure.reason), highlight=False)
+    n_rows = len({failure.row for failure in failures if failure.row >= 0})
+    console.print(f"{len(explanations):,} explanations, {n_rows:,} of them with failures", highlight=False)
+    write_text(out / "failures.json", json.dumps([asdict(failure) for failure in failures], indent=2) + "\n")
+    return 1 if failures else 0
+
+
+def _data(config: DictConfig, checkpoint: Checkpoint) -> tuple[Dataset | None, str | None]:
+    """Return the data that histories are compared with, or what is wrong with it."""
+    try:
+        return dataset_of(config, checkpoint), None
+    except RecExplainError as error:
+        if config.data is None:
+            return None, None  # it lies elsewhere now, and none was given: histories stand as they are
+        return None, f"data: {error}"
+
+
+def _failures(
+    rows: Iterator[tuple[int, Explanation]], recommender: NetworkRecommender, dataset: Dataset | None, most: int | None
+) -> Iterator[Failure]:
+    for row, explanation in rows:
+        reasons: list[Any] = [*failures_of(recommender, explanation, max_evaluations=most)]
+        if dataset is not None:
+            reasons += _about_the_history(explanation, dataset)
+        for reason in reasons:
+            yield Failure(row, explanation.user, reason)
+
+
+def _about_the_history(explanation: Explanation, dataset: Dataset) -> Sequence[str]:
+    """Return what is wrong where the user has another history in the data; all of it, or all but the test item."""
+    try:
+        row = dataset.histories.row_of(explanation.user)
+    except RecExplainError as error:
+        return [f"user: {error}"]
+    ids = dataset.vocabulary.ids
+    whole = tuple(ids[item - 1] for item in dataset.histories[row])
+    return [] if explanation.history in (whole, whole[:-1]) else ["history: it is not that of the user in the data"]

@@ -1,0 +1,126 @@
+"""`recexplain verify`: a line for each thing that does not hold, and status 1; silence and 0 where all holds."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recexplain.checkpoint import Checkpoint, build_model, save_checkpoint
+from recexplain.evaluation import cli
+from recexplain.evaluation.config import record
+from recexplain.explanation import Explanation
+from recexplain.interactions import Interactions
+from recexplain.schema import jsonl_text, parquet_bytes, read_explanations
+from recexplain.sequences import load_dataset
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def trained(folder: Path, seed: int) -> Path:
+    """An untrained checkpoint whose items matter, of data beside it."""
+    source = Interactions(str(folder / "ratings.csv"), min_item_ratings=1)
+    data = load_dataset(source)
+    model = {"name": "BERT4Rec", "n_items": data.vocabulary.n_items, "max_length": 5, "dim": 8, "layers": 1, "heads": 2}
+    torch.manual_seed(seed)
+    weights = {name: w + 0.4 * torch.randn(w.shape) for name, w in build_model(model).state_dict().items()}
+    path = folder / f"{seed}.ckpt"
+    save_checkpoint(Checkpoint(model, weights, data.vocabulary, record(source), data.data_hash), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Explanations of ten people, two checkpoints over the same data."""
+    folder, draw = tmp_path_factory.mktemp("verified"), np.random.default_rng(0)
+    rows = [f"u{user},i{item},{step}" for user in range(10) for step, item in enumerate(draw.permutation(15)[:7])]
+    (folder / "ratings.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(rows) + "\n")
+    trained(folder, 1)
+    trained(folder, 2)
+    words = [f"checkpoint={folder / '1.ckpt'}", "change=leaves", "k=3", f"out={folder / 'out'}", "pages=0"]
+    assert cli.main(["explain", *words]) == 0
+    return folder
+
+
+Verify = Callable[..., tuple[int, list[str]]]
+
+
+@pytest.fixture
+def verify(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Verify:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*more: str) -> tuple[int, list[str]]:
+        capsys.readouterr()
+        words = [f"explanations={folder / 'out' / 'explanations.parquet'}", f"checkpoint={folder / '1.ckpt'}", "out=v"]
+        status = cli.main(["verify", *words, *more])
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        lines = printed.out.splitlines()
+        assert lines.pop() == "v"
+        return status, [line for line in lines if not line.startswith("verifying")]
+
+    return run
+
+
+def explanations_of(folder: Path) -> list[Explanation]:
+    return read_explanations(folder / "out" / "explanations.parquet")
+
+
+def test_what_was_written_holds(folder: Path, verify: Verify) -> None:
+    assert verify() == (0, ["10 explanations, 0 of them with failures"])
+    assert json.loads(Path("v/failures.json").read_text()) == []
+    assert verify(f"explanations={folder / 'out' / 'explanations.jsonl'}", "limit=3", "max_evaluations=null") == (
+        0,
+        ["3 explanations, 0 of them with failures"],
+    )
+    assert any(one.is_found for one in explanations_of(folder))
+
+
+def test_a_tampered_row_is_named_and_the_status_is_1(folder: Path, verify: Verify, tmp_path: Path) -> None:
+    rows = explanations_of(folder)
+    number = next(i for i, one in enumerate(rows) if one.is_found)
+    rows[number] = replace(rows[number], replacement="i[1]4")  # what rich would take for markup stays as it is
+    for name, content in (("t.parquet", parquet_bytes(rows)), ("t.jsonl", jsonl_text(rows).encode())):
+        (tmp_path / name).write_bytes(content)
+        status, lines = verify(f"explanations={name}")
+        where = f"row {number}, user u{number}: "
+        assert (status, lines) == (
+            1,
+            [
+                where + "digest: the row was changed after it was written",
+                where + "replacement: it is not the first item afterwards",
+                "10 explanations, 1 of them with failures",
+            ],
+        )
+    assert [failure["row"] for failure in json.loads(Path("v/failures.json").read_text())] == [number, number]
+
+
+def test_another_history_than_that_of_the_data_is_named(folder: Path, verify: Verify, tmp_path: Path) -> None:
+    rows = explanations_of(folder)
+    swapped = [replace(rows[0], user="u1"), replace(rows[1], user="nobody")]
+    sealed = [replace(one, digest=one.fingerprint()) for one in swapped]
+    (tmp_path / "t.jsonl").write_text(jsonl_text(sealed))
+    status, lines = verify("explanations=t.jsonl")
+    assert status == 1
+    assert "row 0, user u1: history: it is not that of the user in the data" in lines
+    assert "row 1, user nobody: user: user 'nobody' is not one of the 10 users of the data" in lines
+
+
+def test_another_checkpoint_is_named_in_every_row(folder: Path, verify: Verify) -> None:
+    status, lines = verify(f"checkpoint={folder / '2.ckpt'}")
+    assert status == 1
+    named = [line for line in lines if "model_hash: it is about another one" in line]
+    assert [line.partition(",")[0] for line in named] == [f"row {row}" for row in range(10)]
+
+
+def test_other_data_is_named(folder: Path, verify: Verify, tmp_path: Path) -> None:
+    text = (folder / "ratings.csv").read_text()
+    (tmp_path / "other.csv").write_text(text.replace("u1,", "u1x,"))
+    status, lines = verify("data=interactions", "data.path=other.csv", "data.min_item_ratings=1")
+    assert status == 1
+    assert lines[0].startswith("data: the data (hash ")
+    (tmp_path / "same.csv").write_text(text)
+    assert verify("data=interactions", "data.path=same.csv", "data.min_item_ratings=1")[0] == 0
