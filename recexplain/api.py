@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat, zip_longest
+from typing import Any
 
 from recexplain.counterfactual import Options
 from recexplain.errors import OptionError
@@ -26,7 +27,7 @@ def explain(
     removal: str = "delete",
     locked: Iterable[object] = (),
     min_age: int = 0,
-    costs: Mapping[object, float] | None = None,
+    costs: Mapping[Any, float] | None = None,
     explainer: str | Explainer = "causal",
     max_evaluations: int | None = None,
     max_seconds: float | None = None,
@@ -76,7 +77,7 @@ def explain_many(
     removal: str = "delete",
     locked: Iterable[object] = (),
     min_age: int = 0,
-    costs: Mapping[object, float] | None = None,
+    costs: Mapping[Any, float] | None = None,
     explainer: str | Explainer = "causal",
     max_evaluations: int | None = None,
     max_seconds: float | None = None,
@@ -109,7 +110,7 @@ def options_of(
     *,
     wanted: object | None = None,
     locked: Iterable[object] = (),
-    costs: Mapping[object, float] | None = None,
+    costs: Mapping[Any, float] | None = None,
     **plain: object,
 ) -> Options:
     """Return the checked options, item ids as text; those that are not named here are taken as they are."""

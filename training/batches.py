@@ -38,7 +38,8 @@ class Windows(IterableDataset[tuple[Tensor, Tensor]]):
         self.done = 0  # batches of this process that were given out; a loop begins behind them
 
     def __len__(self) -> int:
-        return math.ceil(math.ceil(len(self.rows) / self.recipe.batch_size) / self.share[1])
+        n_batches: int = math.ceil(math.ceil(len(self.rows) / self.recipe.batch_size) / self.share[1])
+        return n_batches
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         rng = np.random.default_rng(self.seed)

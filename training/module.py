@@ -71,7 +71,7 @@ class SequenceModule(L.LightningModule):
 
     def _rate_at(self, step: int) -> float:
         """Share of `lr` at a step."""
-        warmup = self.recipe.warmup_steps
+        warmup: int = self.recipe.warmup_steps
         if step < warmup:
             return (step + 1) / warmup
         left = max(1, self.total_steps - warmup)
