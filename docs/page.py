@@ -12,7 +12,8 @@ import recexplain
 from recexplain.counterfactual import Options
 from recexplain.evaluation.explain import write_pages
 from recexplain.explainers import Cleann
-from recexplain.explainers.driver import Person, explain_case
+from recexplain.explainers.cases import Person
+from recexplain.explainers.driver import explain_case
 
 FILMS = (71, 588, 95, 423, 202, 69, 204, 22, 28, 385, 117, 222, 227, 228, 229, 50, 172, 181, 174, 210, 173, 168, 96)
 

@@ -2,7 +2,9 @@
 
 import io
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from datetime import datetime
@@ -62,11 +64,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def output_folder(config: DictConfig, entry: str) -> Path:
     """Return the folder of a run: `out`, or one named by date and time; a sweep numbers its runs."""
-    state = HydraConfig.get()
-    job = [str(state.job.num)] if state.mode == RunMode.MULTIRUN else []
+    number = _number()
+    job = [] if number is None else [str(number)]
     if config.out is not None:
         return Path(str(config.out), *job)
     return Path("outputs", entry, f"{datetime.now():%Y-%m-%d_%H-%M-%S}", *job)
+
+
+def _number() -> int | None:
+    """Return which run of a sweep this is, from 0; None where there is one run only."""
+    state = HydraConfig.get()
+    return int(state.job.num) if state.mode == RunMode.MULTIRUN else None
 
 
 def _status(entry: str, options: Sequence[str]) -> int:
@@ -80,12 +88,8 @@ def _status(entry: str, options: Sequence[str]) -> int:
         return INTERRUPTED
     except SystemExit as shown:  # Hydra has printed its help
         return int(shown.code or 0)
-    except FAILURES as error:
+    except (*FAILURES, OSError) as error:
         return _refused(_sentence(error))
-    except OSError as error:
-        if error.strerror is None:
-            raise
-        return _refused(f"{error.filename or 'a file'} cannot be read or written: {error.strerror}")
 
 
 def _run(entry: str, options: Sequence[str]) -> int:
@@ -94,22 +98,22 @@ def _run(entry: str, options: Sequence[str]) -> int:
     Returns the entry's own exit status, of a sweep the highest.
     """
     module, name, _ = ENTRIES[entry]
-    statuses: list[int] = [0]
-    failed: list[Exception] = []
     composed: list[DictConfig] = []
+    told = Path(tempfile.mkdtemp())  # what runs came to: those of a sweep may be in processes of their own
 
     def task(config: DictConfig) -> None:
         composed.append(config)
         run: Callable[[DictConfig, Path], int | None] = getattr(import_module(module), name)
-        out = output_folder(config, entry)
+        out, sentence = output_folder(config, entry), ""
         try:
-            statuses.append(run(config, out) or 0)  # an entry that finds no fault of its own returns nothing
+            status = run(config, out) or 0  # an entry that finds no fault of its own returns nothing
         except (*FAILURES, OSError) as error:
-            failed.append(error)  # raised below, without Hydra's own words on top
-            return  # a sweep goes on
+            status, sentence = BAD_INPUT, _sentence(error)  # said below, without Hydra's own words; a sweep goes on
         except KeyboardInterrupt:
             raise KeyboardInterrupt(str(out)) from None
-        sys.stdout.write(f"{out}\n")
+        (told / f"{_number() or 0:09}").write_text(f"{status} {sentence}", encoding="utf-8")
+        if not sentence:
+            sys.stdout.write(f"{out}\n")
 
     decorate = hydra.main(version_base="1.3", config_path="pkg://recexplain.conf", config_name=entry)
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
@@ -117,19 +121,22 @@ def _run(entry: str, options: Sequence[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to `main`, which turns them into a sentence
     try:
         decorate(task)()
+        ends = [path.read_text(encoding="utf-8").partition(" ") for path in sorted(told.iterdir())]
     except ValueError as error:
         if composed or isinstance(error, FAILURES):
             raise
         raise OptionError(f"the options cannot be put together: {error}") from None
     finally:
+        shutil.rmtree(told)
         sys.argv = argv
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = full_error
-    if failed:
-        raise failed[0]
-    return max(statuses)
+    for *_, sentence in ends:
+        if sentence:
+            raise OptionError(sentence)
+    return max((int(status) for status, *_ in ends), default=0)
 
 
 def _check_flags(options: Sequence[str]) -> None:
@@ -164,6 +171,10 @@ def _sentence(error: BaseException) -> str:
         cause = cause.__cause__
     if isinstance(error, OverrideParseException):
         return f"the option {error.override} cannot be read; any text may stand in quotes: users=['a b','é(1)']"
+    if isinstance(error, OSError):
+        if error.strerror is None:
+            raise error
+        return f"{error.filename or 'a file'} cannot be read or written: {error.strerror}"
     text = str(error)
     for rest in WHERE_HYDRA_LOOKED:
         text = text.partition(rest)[0]

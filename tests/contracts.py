@@ -11,6 +11,7 @@ import pytest
 from toys import Recording, Wobbling, is_changed
 
 from recexplain.counterfactual import Candidate, Options, Question, ask, measured_alone
+from recexplain.explainers import driver
 from recexplain.explainers.cases import Person
 from recexplain.explainers.driver import Case, Explainer, GraphExplainer, explain_case, explain_cases
 from recexplain.recommender import AttentiveRecommender, Recommender, top_items
@@ -192,12 +193,13 @@ class ExplainerContract:
         for *_, case in cases:
             assert 0 <= case.head < max(1, len(case.graphs))
 
-    def test_people_are_explained_together_as_alone_in_any_order(self) -> None:
+    def test_people_are_explained_together_as_alone_in_any_order(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(driver, "PEOPLE", 3)
         questions = self.questions()
         for recommender in {id(one): one for one, _ in questions}.values():
             for options in {question.options for one, question in questions if one is recommender}:
                 asked = [question for one, question in questions if one is recommender and question.options == options]
-                people = [replace(person_of(question), user=str(number)) for number, question in enumerate(asked * 6)]
+                people = [replace(person_of(question), user=str(number)) for number, question in enumerate(asked * 2)]
                 alone = [explain_case(recommender, person, self.explainer(), options).explanation for person in people]
                 packed = [case.explanation for case in explain_cases(recommender, people, self.explainer(), options)]
                 turned = [

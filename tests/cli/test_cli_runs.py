@@ -278,6 +278,13 @@ def test_a_sweep_goes_on_after_a_run_that_is_refused(own: Path, capsys: pytest.C
     assert read_explanations("out/1/explanations.parquet")[0].user == "u2é"
 
 
+def test_a_sweep_side_by_side_tells_of_the_run_that_is_refused(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [f"checkpoint={own}", "users=nobody,'u2é'", "pages=0", "out=out", "hydra/launcher=joblib"]
+    assert cli.main(["explain", "-m", *words, "hydra.launcher.n_jobs=2"]) == 2
+    assert "recexplain: user 'nobody' is not one of the 18 users of the data\n" in capsys.readouterr().err
+    assert read_explanations("out/1/explanations.parquet")[0].user == "u2é"
+
+
 def test_training_goes_on_showing_a_finished_run_but_not_on_other_data(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
