@@ -171,7 +171,7 @@ def _sentence(error: BaseException) -> str:
         cause = cause.__cause__
     if isinstance(error, OverrideParseException):
         return f"the option {error.override} cannot be read; any text may stand in quotes: users=['a b','é(1)']"
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, FAILURES):  # Hydra has a class that is both
         if error.strerror is None:
             raise error
         return f"{error.filename or 'a file'} cannot be read or written: {error.strerror}"
