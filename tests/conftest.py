@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from recexplain.evaluation import cli
+
+settings.register_profile("same cases every time", derandomize=True, deadline=None)  # HYPOTHESIS_PROFILE=default draws
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same cases every time"))
 
 
 @pytest.fixture(scope="session")
