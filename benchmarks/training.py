@@ -150,6 +150,8 @@ def to_the_same_quality(console: Console) -> None:
                 trainer.model.train()
                 trainer._train_epoch(batches, epoch, show_progress=False)
             epoch += 1
+            if clock.seconds > BUDGET:
+                break
             quality = ndcg_at(held_out_ranks(recommender, split.valid), 10)
             if quality > best:
                 best, reached = quality, clock.seconds
