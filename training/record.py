@@ -11,11 +11,12 @@ from typing import Any
 
 import lightning as L  # noqa: N812  its usual name
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import Tensor
 
 from recexplain.evaluation.files import write_bytes, write_text
 from recexplain.training.curve import curve_png
+from recexplain.training.recipe import Recipe
 
 COLUMNS = ("epoch", "steps", "loss", "val_ndcg10", "val_hr10", "cpu_seconds")
 
@@ -79,6 +80,22 @@ class RunRecord(Callback):
         """Wall and CPU seconds of the whole run so far; processes of one run are taken to cost the same."""
         seconds = time.perf_counter() - self._began
         return self._seconds + seconds, self._cpu_seconds + self._processes * (_cpu_seconds() - self._cpu_began)
+
+
+class Patience(EarlyStopping):
+    """Stops a run whose validation NDCG@10 gets no better; causal epochs of a model with a mask do not count.
+
+    These have not trained the mask that validation puts behind the newest item.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__("val_ndcg10", mode="max", patience=recipe.patience, check_on_train_epoch_end=False)
+        self._recipe = recipe
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Count a validation."""
+        if not (self._recipe.masked and self._recipe.is_causal_at(trainer.current_epoch)):
+            super().on_validation_end(trainer, pl_module)
 
 
 class Interruption(Callback):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from hydra.utils import get_class, instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -29,7 +29,7 @@ from recexplain.training.card import model_card, quality_table, verdict
 from recexplain.training.module import SequenceModule
 from recexplain.training.progress import RunProgress, quiet
 from recexplain.training.recipe import Recipe
-from recexplain.training.record import Interruption, RunRecord
+from recexplain.training.record import Interruption, Patience, RunRecord
 
 
 def train(config: DictConfig, out: Path) -> None:
@@ -109,7 +109,7 @@ def _trainer(options: Mapping[str, Any], recipe: Recipe, folder: Path) -> L.Trai
         callbacks=[
             record,
             RunProgress(record),
-            EarlyStopping("val_ndcg10", mode="max", patience=recipe.patience),
+            Patience(recipe),
             ModelCheckpoint(folder, "best", monitor="val_ndcg10", mode="max", enable_version_counter=False),
             ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
             Interruption(folder / "last.ckpt"),

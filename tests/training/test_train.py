@@ -177,10 +177,13 @@ def test_two_processes_share_an_epoch_and_one_checkpoint(ratings: Path, tmp_path
     assert metrics["test"]["popularity"]["ndcg10"] < 0.8
 
 
-def test_training_stops_when_validation_stops_getting_better(ratings: Path, tmp_path: Path) -> None:
-    more = ("recipe.epochs=30", "recipe.lr=1e-9", "recipe.patience=2")
+@pytest.mark.parametrize(("share", "epochs"), [(0, 3), (0.2, 9)])  # six causal epochs do not count
+def test_training_stops_when_validation_stops_getting_better(
+    share: float, epochs: int, ratings: Path, tmp_path: Path
+) -> None:
+    more = ("recipe.epochs=30", "recipe.lr=1e-9", "recipe.patience=2", f"recipe.causal_share={share}")
     assert cli.main(options(ratings, tmp_path / "out", *more)) == 0
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["epochs"] == 3
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["epochs"] == epochs
 
 
 def test_seeds_differ_and_repeat(ratings: Path, tmp_path: Path) -> None:
