@@ -10,14 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 
-from recexplain.api import options_of
-from recexplain.checkpoint import Checkpoint, read_checkpoint
+from recexplain.adapters.recbole import RecBoleCheckpoint
 from recexplain.counterfactual import Options
-from recexplain.errors import OptionError, is_whole
+from recexplain.errors import OptionError
+from recexplain.evaluation.asked import check_known, check_whole, check_word, options_in
 from recexplain.evaluation.audit_engines import Engine, LocalEngine
 from recexplain.evaluation.audit_gates import checked_gates, gates_of
 from recexplain.evaluation.audit_histories import HistoryTable, Layout, content_hash, layout_of
@@ -28,8 +27,9 @@ from recexplain.evaluation.audit_report import report_of
 from recexplain.evaluation.audit_run import Audit, Counted, alone, explained, tallied, tidy
 from recexplain.evaluation.audit_spark import SparkEngine
 from recexplain.evaluation.audit_staging import Selection
-from recexplain.evaluation.config import dataset_of, explainer_in, id_in, ids_in, plain
+from recexplain.evaluation.config import AnyCheckpoint, checkpoint_in, dataset_of, explainer_in, plain
 from recexplain.evaluation.files import open_folder, write_text
+from recexplain.evaluation.people import counted
 from recexplain.explainers import Popularity
 from recexplain.explanation import STATUSES
 from recexplain.sequences import Dataset
@@ -44,7 +44,7 @@ def audit(config: DictConfig, out: Path) -> int:
     """Explain everyone, or go on with a stopped audit of the same options in `out`; 3 where a gate is not met."""
     began, bounds = time.monotonic(), checked_gates(plain(config.gate))
     options, engine = _options(config), _engine(config)
-    checkpoint = read_checkpoint(str(config.checkpoint))
+    checkpoint = checkpoint_in(config)
     folders = Folders(str(out.resolve() if config.engine == "spark" else out))  # workers of Spark stand elsewhere
     this = _audit_of(config, options, engine, checkpoint, folders)
     identity = _identity(config, checkpoint, this.source)
@@ -64,22 +64,20 @@ def audit(config: DictConfig, out: Path) -> int:
     return 0 if all(gate.is_passed for gate in gates) else GATE_FAILED
 
 
-def _audit_of(config: DictConfig, options: Options, engine: Engine, checkpoint: Checkpoint, folders: Folders) -> Audit:
+def _audit_of(
+    config: DictConfig, options: Options, engine: Engine, checkpoint: AnyCheckpoint, folders: Folders
+) -> Audit:
     """Return the audit of a configuration; everything that may be wrong with it is found here."""
     checkpoint.recommender(config.device)  # weights that do not fit, or no such device, stop here
-    for item in (*options.locked, *(item for item, _ in options.costs), *filter(None, [options.wanted])):
-        checkpoint.vocabulary.number_of(item)  # an unknown item stops here
+    check_known(options, checkpoint.vocabulary)
     is_data = config.histories.path is None
-    source = dataset_of(config, checkpoint) if is_data else layout_of(_table(config))
+    source = dataset_of(config, checkpoint) if is_data else layout_of(_table(config, checkpoint))
     explainer = explainer_in(config.explainer)
     if isinstance(explainer, Popularity) and explainer.counts is None:
-        dataset = source if isinstance(source, Dataset) else dataset_of(config, checkpoint)
-        counts = np.bincount(dataset.histories.items, minlength=dataset.vocabulary.n_items + 1)
-        explainer = Popularity(dict(zip(dataset.vocabulary.ids, counts[1:].tolist(), strict=True)))
-    path = str(Path(str(config.checkpoint)).resolve())
+        explainer = Popularity(counted(source if isinstance(source, Dataset) else dataset_of(config, checkpoint)))
     known = frozenset(checkpoint.vocabulary.ids) if config.unknown_items == "drop" else None
     return Audit(
-        Job(FromCheckpoint(path, config.device, checkpoint.model_hash), explainer, options),
+        Job(_recommender_of(config, checkpoint), explainer, options),
         engine,
         source,
         Selection(config.history, known, config.seed),
@@ -91,28 +89,11 @@ def _audit_of(config: DictConfig, options: Options, engine: Engine, checkpoint: 
 
 def _options(config: DictConfig) -> Options:
     """Return the options of every person, checked, and with them those of the audit."""
-    for name, allowed in (("history", ("full", "test")), ("unknown_items", ("error", "drop"))):
-        if config[name] not in allowed:
-            raise OptionError(f"{name} must be {' or '.join(allowed)}, not {config[name]!r}")
-    for name, least, default in (("limit", 1, None), ("workers", 0, None), ("buckets", 1, 64)):
-        if not is_whole(config[name], least) and (default is not None or config[name] is not None):
-            null = "" if default is not None else ", or null"
-            raise OptionError(f"{name} must be a whole number of {least} or more{null}, not {config[name]!r}")
-    if not (config.costs is None or isinstance(config.costs, DictConfig)):
-        raise OptionError(f"costs must be a table of item ids and numbers such as costs={{50:3}}, not {config.costs!r}")
-    return options_of(
-        change=config.change,
-        k=config.k,
-        tau=config.tau,
-        wanted=None if config.wanted is None else id_in("wanted", config.wanted),
-        wanted_category=None if config.wanted_category is None else str(config.wanted_category),
-        removal=config.removal,
-        locked=ids_in("locked", config.locked),
-        min_age=config.min_age,
-        costs=None if config.costs is None else {id_in("costs", item): cost for item, cost in config.costs.items()},
-        max_evaluations=config.max_evaluations,
-        seed=config.seed,
-    )
+    check_word(config, "history", "full", "test")
+    check_word(config, "unknown_items", "error", "drop")
+    check_whole(config, {"limit": (1, "or null"), "workers": (0, "or null"), "buckets": (1, None)})
+    options: Options = options_in(config)
+    return options
 
 
 def _engine(config: DictConfig) -> Engine:
@@ -126,9 +107,17 @@ def _engine(config: DictConfig) -> Engine:
     return LocalEngine(cores() if config.workers is None else config.workers)
 
 
-def _table(config: DictConfig) -> HistoryTable:
-    """Return the configured table of histories."""
-    if config.data is not None:
+def _recommender_of(config: DictConfig, checkpoint: AnyCheckpoint) -> FromCheckpoint:
+    """Return how every process comes by the recommender; those of Spark stand elsewhere."""
+    path, ids = Path(str(config.checkpoint)).resolve(), None
+    if isinstance(checkpoint, RecBoleCheckpoint) and checkpoint.ids.path is not None:
+        ids = str(checkpoint.ids.path.resolve())
+    return FromCheckpoint(str(path), config.device, checkpoint.model_hash, checkpoint.data_hash, ids)
+
+
+def _table(config: DictConfig, checkpoint: AnyCheckpoint) -> HistoryTable:
+    """Return the configured table of histories; beside it a checkpoint of RecBole may have its data, for the ids."""
+    if config.data is not None and not isinstance(checkpoint, RecBoleCheckpoint):
         raise OptionError("data and histories.path are both given; one of them says who is explained")
     values = plain(config.histories)
     for name, value in values.items():
@@ -142,7 +131,7 @@ def _table(config: DictConfig) -> HistoryTable:
     return HistoryTable(**values | {"columns": None if values["columns"] is None else tuple(values["columns"])})
 
 
-def _identity(config: DictConfig, checkpoint: Checkpoint, source: Dataset | Layout) -> dict[str, Any]:
+def _identity(config: DictConfig, checkpoint: AnyCheckpoint, source: Dataset | Layout) -> dict[str, Any]:
     """Return all that decides the rows; an audit of another identity does not go on in the same folder."""
     is_data = isinstance(source, Dataset)
     return {
@@ -156,7 +145,7 @@ def _identity(config: DictConfig, checkpoint: Checkpoint, source: Dataset | Layo
 
 
 def _header(
-    config: DictConfig, checkpoint: Checkpoint, identity: Mapping[str, Any], counted: Counted, n_out: int
+    config: DictConfig, checkpoint: AnyCheckpoint, identity: Mapping[str, Any], counted: Counted, n_out: int
 ) -> dict[str, Any]:
     """Return what the report says before any result: about what, about whom, and that nobody is lost."""
     n_items, n_dropped = (sum(getattr(one, name) for one in counted.buckets) for name in ("n_items", "n_dropped"))

@@ -8,7 +8,7 @@ from itertools import islice
 
 import pyarrow as pa
 
-from recexplain.checkpoint import read_checkpoint
+from recexplain.checkpoint import load
 from recexplain.counterfactual import Options
 from recexplain.errors import CheckpointError, OptionError
 from recexplain.explainers.cases import Person, error_of
@@ -29,12 +29,16 @@ class FromCheckpoint:
     path: str
     device: str
     model_hash: str
+    data_hash: str
+    data: str | None = None  # the `.inter` file behind the ids of a checkpoint of RecBole
 
     def __call__(self) -> Recommender:
-        """Return the recommender; `CheckpointError` where the file holds another one now."""
-        recommender = read_checkpoint(self.path).recommender(self.device)
+        """Return the recommender; `CheckpointError` where a file holds something else now."""
+        recommender = load(self.path, data=self.data, device=self.device)
         if recommender.model_hash != self.model_hash:
             raise CheckpointError(f"{self.path} was changed while it was audited; start again with another out=")
+        if recommender.data_hash != self.data_hash:
+            raise CheckpointError(f"{self.data} was changed while it was audited; start again with another out=")
         return recommender
 
 

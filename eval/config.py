@@ -8,14 +8,15 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from recexplain.adapters.recbole import RecBoleRecommender, load_recbole
+from recexplain.adapters.recbole import RecBoleCheckpoint, recbole_checkpoint
 from recexplain.adapters.recbole_data import ML_100K
 from recexplain.checkpoint import Checkpoint, NotPlainError, read_checkpoint
 from recexplain.errors import CheckpointError, DataError, OptionError, RecExplainError
 from recexplain.explainers import EXPLAINERS, Ours
 from recexplain.interactions import RECORDED, Interactions, MovieLens100K, Source
-from recexplain.models.network import NetworkRecommender
 from recexplain.sequences import Dataset, load_dataset
+
+AnyCheckpoint = Checkpoint | RecBoleCheckpoint
 
 
 def plain(config: DictConfig, without: Collection[str] = ("out",)) -> dict[str, Any]:
@@ -52,42 +53,36 @@ def id_in(name: str, value: Any) -> str:
     return str(value)
 
 
-def model_and_data(config: DictConfig) -> tuple[NetworkRecommender | RecBoleRecommender, Dataset]:
-    """Return the recommender of a checkpoint, ours or one of RecBole, and the data that it was trained on."""
+def checkpoint_in(config: DictConfig, path: object = None) -> AnyCheckpoint:
+    """Return the configured checkpoint, or another one: ours, or one of RecBole with the ids of its atomic files."""
+    path = str(config.checkpoint if path is None else path)
     try:
-        checkpoint = read_checkpoint(str(config.checkpoint))
+        return read_checkpoint(path)
     except NotPlainError:
-        return recbole_and_data(config)
-    return checkpoint.recommender(config.device), dataset_of(config, checkpoint)
+        return recbole_checkpoint(Path(path), data=_atomic_files(config))
 
 
-def recbole_and_data(config: DictConfig) -> tuple[RecBoleRecommender, Dataset]:
-    """Return the recommender of a checkpoint of RecBole, and the histories of its atomic files."""
+def _atomic_files(config: DictConfig) -> Path | None:
+    """Return the configured `.inter` file of a checkpoint of RecBole; None: the one that it names."""
     source = None if config.data is None else source_of(config.data)
+    if source is None:
+        return None
     if isinstance(source, MovieLens100K):
-        path: str | Path | None = ML_100K
-    elif isinstance(source, Interactions) and str(source.path).endswith(".inter"):
-        path = source.path
-    elif source is None:
-        path = None
-    else:
-        raise OptionError(
-            "a checkpoint of RecBole takes its ids from the .inter file that it was trained on: "
-            "data=interactions data.path=<file>.inter, or no data= where that file lies where it lay"
-        )
-    recommender, dataset = load_recbole(Path(str(config.checkpoint)), data=path, device=config.device)
-    if dataset is None:
-        raise CheckpointError(f"the .inter file that {config.checkpoint} names is not there; give it as data.path=")
-    if recommender.kind.users is not None:
-        raise OptionError(
-            f"{recommender.name} scores for a user, and the command line asks for many at once; in Python, "
-            "recexplain.load(...).for_user(id) asks for one"
-        )
-    return recommender, dataset
+        return ML_100K
+    if isinstance(source, Interactions) and str(source.path).endswith(".inter"):
+        return Path(source.path)
+    raise OptionError(
+        "a checkpoint of RecBole takes its ids from the .inter file that it was trained on: "
+        "data=interactions data.path=<file>.inter, or no data= where that file lies where it lay"
+    )
 
 
-def dataset_of(config: DictConfig, checkpoint: Checkpoint) -> Dataset:
+def dataset_of(config: DictConfig, checkpoint: AnyCheckpoint) -> Dataset:
     """Return the data that a checkpoint was trained on, read again and compared by its hash."""
+    if isinstance(checkpoint, RecBoleCheckpoint):
+        if checkpoint.data is None:
+            raise CheckpointError(f"the .inter file that {config.checkpoint} names is not there; give it as data.path=")
+        return checkpoint.data
     if config.data is None:
         try:
             dataset = load_dataset(recorded_source(checkpoint.source))

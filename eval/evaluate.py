@@ -9,16 +9,17 @@ from pathlib import Path
 from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 
-from recexplain.api import options_of
-from recexplain.checkpoint import Checkpoint, read_checkpoint
+from recexplain.adapters.recbole import RecBoleCheckpoint
+from recexplain.checkpoint import Checkpoint
 from recexplain.counterfactual import Options
 from recexplain.errors import CheckpointError, DataError, OptionError, is_whole
-from recexplain.evaluation.config import dataset_of, id_in, plain
+from recexplain.evaluation.asked import check_known, check_whole, options_in
+from recexplain.evaluation.config import AnyCheckpoint, checkpoint_in, dataset_of, plain
 from recexplain.evaluation.contestants import contestants, limits_of
 from recexplain.evaluation.files import open_folder, write_bytes, write_text
 from recexplain.evaluation.journal import damaged
 from recexplain.evaluation.measure import Measured
-from recexplain.evaluation.people import chosen_people, counted
+from recexplain.evaluation.people import counted, people_in
 from recexplain.evaluation.progress import shown
 from recexplain.evaluation.retraining import carry_out, plan_of
 from recexplain.evaluation.scoreboard import Contest, board_of, values_of
@@ -41,15 +42,14 @@ LATER = ("retrain", "seeds", "retrain_group", "retrain_explainers")
 def evaluate(config: DictConfig, out: Path) -> None:
     """Compare explainers on people of the data; a stopped run of the same options in `out` goes on."""
     options = _options(config)
-    checkpoint = read_checkpoint(str(config.checkpoint))
+    checkpoint = checkpoint_in(config)
     recommender = checkpoint.recommender(config.device)
     dataset = dataset_of(config, checkpoint)
     explainers = contestants(config.explainers, counted(dataset))
     limits = limits_of(config.limits, explainers)
     retrained = _retrained_labels(config, checkpoint, explainers)
-    people = chosen_people(config, dataset)
-    if options.wanted is not None:
-        checkpoint.vocabulary.number_of(options.wanted)  # an unknown item stops here
+    people = people_in(config, dataset, drawn=True)
+    check_known(options, checkpoint.vocabulary)
     other = _other(config, checkpoint)
     compared = plain(config, without=("out", "checkpoint", "compare", *LATER))  # a model counts, not where it lies
     hashes = {"model_hash": checkpoint.model_hash, "compared_hash": other.model_hash if other else None}
@@ -89,7 +89,7 @@ def _n_done(work: Sequence[Work]) -> int:
     return sum(len(one.journal) for one in work)
 
 
-def _finish(out: Path, work: Sequence[Work], config: DictConfig, checkpoint: Checkpoint, n_people: int) -> None:
+def _finish(out: Path, work: Sequence[Work], config: DictConfig, checkpoint: AnyCheckpoint, n_people: int) -> None:
     """Write the files of a whole run, the summary last, and drop the journals."""
     contests = _contests(work)
     values = values_of(contests, n_people)
@@ -150,10 +150,12 @@ def _retraining(
     return told
 
 
-def _retrained_labels(config: DictConfig, checkpoint: Checkpoint, explainers: Mapping[str, Explainer]) -> list[str]:
+def _retrained_labels(config: DictConfig, checkpoint: AnyCheckpoint, explainers: Mapping[str, Explainer]) -> list[str]:
     """Return whose sets are taken out of the training data: none unless it is asked for."""
     if not config.retrain:
         return []
+    if isinstance(checkpoint, RecBoleCheckpoint):
+        raise OptionError(f"{config.checkpoint} is of RecBole, and cannot be trained again here; leave retrain= out")
     from recexplain.training.again import recorded_recipe  # noqa: PLC0415  Lightning is slow to import
 
     recorded_recipe(checkpoint)  # one that cannot be trained again stops here
@@ -182,11 +184,11 @@ def _board_in(path: Path) -> Board:
         raise damaged(path) from None
 
 
-def _other(config: DictConfig, checkpoint: Checkpoint) -> Checkpoint | None:
+def _other(config: DictConfig, checkpoint: AnyCheckpoint) -> AnyCheckpoint | None:
     """Return the checkpoint that explanations are compared with; `CheckpointError` where it is about other data."""
     if config.compare is None:
         return None
-    other = read_checkpoint(str(config.compare))
+    other: AnyCheckpoint = checkpoint_in(config, config.compare)
     if other.data_hash != checkpoint.data_hash:
         raise CheckpointError(f"{config.compare} was trained on other data than {config.checkpoint}")
     return other
@@ -208,37 +210,26 @@ SETTINGS = (
     "seed",
 )
 
-#: Whole numbers: the least that is allowed, and whether null is.
+#: Whole numbers: the least that is allowed, and what is said of null where it is allowed.
 WHOLE = {
-    "checks": (0, True),
-    "resamples": (1, False),
-    "retrain": (0, False),
-    "seeds": (1, False),
-    "retrain_group": (1, False),
+    "limit": (1, "or null for everyone"),
+    "checks": (0, "or null for all"),
+    "resamples": (1, None),
+    "retrain": (0, None),
+    "seeds": (1, None),
+    "retrain_group": (1, None),
 }
 
 
 def _options(config: DictConfig) -> Options:
     """Return the question that everyone is asked, all options checked that need no data."""
-    for name, (least, may_be_null) in WHOLE.items():
-        value = config[name]
-        if not is_whole(value, least) and not (value is None and may_be_null):
-            all_of_them = ", or null for all," if may_be_null else ","
-            raise OptionError(f"{name} must be a whole number of {least} or more{all_of_them} not {value!r}")
+    check_whole(config, WHOLE)
     if not isinstance(config.budgets, ListConfig) or not all(is_whole(most, 1) for most in config.budgets):
         raise OptionError(f"budgets must be a list of whole numbers of 1 or more, not {config.budgets!r}")
     if len(set(config.budgets)) < len(config.budgets):
         raise OptionError(f"budgets names a number twice: {config.budgets!r}")
-    return options_of(
-        change=config.change,
-        k=config.k,
-        tau=config.tau,
-        wanted=None if config.wanted is None else id_in("wanted", config.wanted),
-        wanted_category=None if config.wanted_category is None else str(config.wanted_category),
-        removal=config.removal,
-        max_evaluations=config.max_evaluations,
-        seed=config.seed,
-    )
+    options: Options = options_in(config)
+    return options
 
 
 def _in_words(value: object) -> str:

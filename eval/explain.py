@@ -8,24 +8,22 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 from rich.console import Console
 
-from recexplain.api import options_of
-from recexplain.counterfactual import Options
-from recexplain.errors import DataError, OptionError, is_whole
-from recexplain.evaluation.config import explainer_in, id_in, ids_in, model_and_data, plain
+from recexplain.errors import DataError
+from recexplain.evaluation.asked import check_known, check_whole, options_in
+from recexplain.evaluation.config import checkpoint_in, dataset_of, explainer_in, id_in, plain
 from recexplain.evaluation.files import open_folder, write_bytes, write_text
+from recexplain.evaluation.people import counted, people_in
 from recexplain.evaluation.progress import shown
 from recexplain.evaluation.summary import shown_sentences, summary_table
 from recexplain.explainers import Causal, Popularity
-from recexplain.explainers.cases import Person
 from recexplain.explainers.driver import Case, Explainer, Timing, explain_cases
 from recexplain.explainers.graphs import GraphOptions
 from recexplain.explanation import Explanation
 from recexplain.report.page import index_page, picture_of, user_page
 from recexplain.schema import jsonl_text, parquet_bytes, read_explanations
-from recexplain.sequences import Dataset
 from recexplain.vocabulary import Vocabulary
 
 FILES = ("explanations.parquet", "explanations.jsonl", "timings.parquet", "index.html")
@@ -33,14 +31,15 @@ FILES = ("explanations.parquet", "explanations.jsonl", "timings.parquet", "index
 
 def explain(config: DictConfig, out: Path) -> None:
     """Explain people of the data; a stopped run of the same options in `out` goes on."""
-    options, explainer = _options(config), explainer_in(config.explainer)
-    recommender, dataset = model_and_data(config)
-    vocabulary = recommender.vocabulary or dataset.vocabulary
-    people = _people(config, dataset, vocabulary)
-    for item in (*options.locked, *(item for item, _ in options.costs), *filter(None, [options.wanted])):
-        vocabulary.number_of(item)  # an unknown item stops here
+    check_whole(config, {"limit": (1, ""), "pages": (0, None)})
+    options, explainer = options_in(config), explainer_in(config.explainer)
+    checkpoint = checkpoint_in(config)
+    recommender, dataset = checkpoint.recommender(config.device), dataset_of(config, checkpoint)
+    vocabulary = checkpoint.vocabulary
+    people = people_in(config, dataset, drawn=False, target=_target(config, vocabulary))
+    check_known(options, vocabulary)
     if isinstance(explainer, Popularity) and explainer.counts is None:
-        explainer = Popularity(_counts(dataset))
+        explainer = Popularity(counted(dataset))
     title_of, console = vocabulary.title_of, Console()
     compared = plain(config, without=("out", "checkpoint"))  # the model counts, not where it lies
     open_folder(out, "explain", {**compared, "model_hash": recommender.model_hash})
@@ -145,55 +144,9 @@ def _total_seconds(path: Path) -> np.ndarray:
     return seconds
 
 
-def _counts(dataset: Dataset) -> dict[str, int]:
-    """Return how often each item was taken."""
-    counts = np.bincount(dataset.histories.items, minlength=dataset.vocabulary.n_items + 1)
-    return dict(zip(dataset.vocabulary.ids, counts[1:].tolist(), strict=True))
-
-
-def _options(config: DictConfig) -> Options:
-    """Return the options of every person, checked."""
-    if config.history not in ("full", "test"):
-        raise OptionError(f"history must be full or test, not {config.history!r}")
-    for name, least in (("limit", 1), ("pages", 0)):
-        value = config[name]
-        if not is_whole(value, least) and (name, value) != ("limit", None):
-            raise OptionError(f"{name} must be a whole number of {least} or more, not {value!r}")
-    if not (config.costs is None or isinstance(config.costs, DictConfig)):
-        raise OptionError(f"costs must be a table of item ids and numbers such as costs={{50:3}}, not {config.costs!r}")
-    costs = None if config.costs is None else {id_in("costs", item): cost for item, cost in config.costs.items()}
-    return options_of(
-        change=config.change,
-        k=config.k,
-        tau=config.tau,
-        wanted=None if config.wanted is None else id_in("wanted", config.wanted),
-        wanted_category=None if config.wanted_category is None else str(config.wanted_category),
-        removal=config.removal,
-        locked=ids_in("locked", config.locked),
-        min_age=config.min_age,
-        costs=costs,
-        max_evaluations=config.max_evaluations,
-        max_seconds=config.max_seconds,
-        seed=config.seed,
-    )
-
-
-def _people(config: DictConfig, dataset: Dataset, vocabulary: Vocabulary) -> list[Person]:
-    """Return who is explained, in the order asked for, with their histories as the user's own ids."""
-    if isinstance(config.users, ListConfig):
-        rows: Sequence[int] = [dataset.histories.row_of(user) for user in ids_in("users", config.users)]
-    elif config.users == "all":
-        rows = range(len(dataset.histories))
-    else:
-        rows = [dataset.histories.row_of(id_in("users", config.users))]
-    if not rows:
-        raise OptionError("users is empty; allowed are all, or a list of user ids such as users=[1,2]")
+def _target(config: DictConfig, vocabulary: Vocabulary) -> str | None:
+    """Return the recommended item that is to be explained; None: everyone's first."""
     target = None if config.target is None else id_in("target", config.target)
     if target is not None:
         vocabulary.number_of(target)  # an unknown item stops here
-    ids = dataset.vocabulary.ids
-    people = []
-    for row in rows[: config.limit]:
-        history = dataset.histories[row][: -1 if config.history == "test" else None]
-        people.append(Person(dataset.histories.users[row], [ids[item - 1] for item in history], target))
-    return people
+    return target

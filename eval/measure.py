@@ -11,7 +11,7 @@ from recexplain.explainers import Explainer
 from recexplain.explainers.cases import Person
 from recexplain.explainers.driver import Case, Timing
 from recexplain.explanation import Explanation
-from recexplain.recommender import Recommender, number_of, top_items
+from recexplain.recommender import Recommender, asked_for, keeps_places, number_of, top_items
 
 Values = dict[str, float | None]  # metric -> its value; None: it does not apply to this person
 
@@ -57,6 +57,7 @@ def measured(recommender: Recommender, person: Person, case: Case, explainer: Ex
     values = outcome(explanation)
     if explanation.status == "error":
         return Measured(explanation, case.timing, values)
+    recommender = asked_for(recommender, person.user)
     target = number_of(recommender, explanation.target)
     question = ask(recommender, person.numbers(recommender), options, target, user=person.user)
     if explanation.is_found:
@@ -110,21 +111,23 @@ def of_the_set(recommender: Recommender, question: Question, explanation: Explan
         "pn": metrics.necessity(explanation.target, explanation.after),
         "ps": metrics.sufficiency_of_set(int(alone.ranks[0]), question.options.k),
         "pn_r": metrics.ranked_change(explanation.before, explanation.after, question.options.k),
-        "cross_removal": metrics.cross_removal(explanation.holds_under, other_removals(question, len(found))),
+        "cross_removal": metrics.cross_removal(
+            explanation.holds_under, other_removals(recommender, question, len(found))
+        ),
     }
 
 
-def other_removals(question: Question, size: int) -> tuple[str, ...]:
+def other_removals(recommender: Recommender, question: Question, size: int) -> tuple[str, ...]:
     """Return the kinds of removal that ask something else of this history than the question's own.
 
     Not one that the model cannot do or that would leave nothing; with nothing unseen `backfill` is `delete`.
     """
     own, found = question.options.removal, []
     for removal in REMOVALS:
-        n_before = len(question.history) if removal == "backfill" else len(question.visible)
-        is_same = not question.n_unseen and {removal, own} == {"delete", "backfill"}
+        is_same = question.n_unseen == question.n_ignored and {removal, own} == {"delete", "backfill"}
         is_possible = removal != "mask" or question.mask_item is not None
-        if removal != own and is_possible and size < n_before and not is_same:
+        is_possible = is_possible and (removal != "pad" or keeps_places(recommender))
+        if removal != own and is_possible and size < question.n_before(removal) and not is_same:
             found.append(removal)
     return tuple(found)
 
@@ -133,7 +136,7 @@ def _replacement_rank(recommender: Recommender, question: Question, explanation:
     """Return the place in the original ranking of what comes first afterwards; None where nothing does."""
     if explanation.replacement is None:
         return None
-    scores = checked_scores(recommender, [question.visible])[0]
+    scores = checked_scores(recommender, [question.handed])[0]
     ranking = top_items(scores, question.history, recommender.n_items).tolist()
     rank: int = metrics.replacement_rank(ranking, number_of(recommender, explanation.replacement))
     return rank

@@ -46,7 +46,7 @@ def perturbed(recommender: Recommender, question: Question, order: Sequence[int]
     most, n = question.most, len(order)
     removed = [n_removed(share, n, most) for share in TENTHS]
     histories = {
-        "whole": [question.visible],
+        "whole": [question.handed],
         "most_first": [without(question, order[:count]) for count in removed],
         "least_first": [without(question, order[n - count :]) for count in removed],
         "kept": [only(question, order[: n_kept(share, n)]) for share in TENTHS],
@@ -73,19 +73,19 @@ def n_kept(share: float, n: int) -> int:
 
 
 def without(question: Question, positions: Sequence[int]) -> np.ndarray:
-    """Return what the model sees without some positions, by the question's own kind of removal; none: all of it."""
-    return question.without(tuple(sorted(positions))) if len(positions) else question.visible
+    """Return what the model is handed without some positions, by the question's kind of removal; none: all of it."""
+    return question.without(tuple(sorted(positions))) if len(positions) else question.handed
 
 
 def only(question: Question, positions: Sequence[int]) -> np.ndarray:
-    """Return what the model sees of some positions alone, one at the least.
+    """Return what the model is handed of some positions alone, one at the least.
 
     The others are removed as the question says; `backfill` counts as `delete` here, for what moves in was not kept.
     """
     kept = set(positions)
     others = tuple(p for p in range(question.n_unseen, len(question.history)) if p not in kept)
     removal = "delete" if question.options.removal == "backfill" else question.options.removal
-    return question.without(others, removal) if others else question.visible
+    return question.without(others, removal) if others else question.handed
 
 
 def standing_of(

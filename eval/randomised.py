@@ -2,18 +2,22 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from recexplain.adapters.recbole import RecBoleCheckpoint
 from recexplain.checkpoint import Checkpoint
 
-LAYER = re.compile(r"encoder\.layers\.(\d+)\.")
+#: The number of a layer in the name of a weight: ours, those of RecBole's Transformers, convolutions and GRUs.
+LAYER = re.compile(r"(?:layers?|residual_blocks)\.(\d+)\.|_l(\d+)$")
+
+AnyCheckpoint = TypeVar("AnyCheckpoint", Checkpoint, RecBoleCheckpoint)
 
 
-def randomised(checkpoint: Checkpoint, seed: int) -> Checkpoint:
+def randomised(checkpoint: AnyCheckpoint, seed: int) -> AnyCheckpoint:
     """Return a checkpoint whose weights are all shuffled, each tensor's among themselves.
 
     Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018 (model parameter randomisation): what explains a
@@ -23,22 +27,24 @@ def randomised(checkpoint: Checkpoint, seed: int) -> Checkpoint:
     return _shuffled(checkpoint, seed, lambda _, __: True)
 
 
-def deepest_randomised(checkpoint: Checkpoint, seed: int) -> Checkpoint:
+def deepest_randomised(checkpoint: AnyCheckpoint, seed: int) -> AnyCheckpoint | None:
     """Return a checkpoint whose deepest layer has its matrices shuffled, each among itself.
 
     The first step of the cascading randomisation there; the model still answers to the history, so that there are sets
-    to compare. Norms and biases stay.
+    to compare. Norms and biases stay. None for a model of RecBole whose layers have no numbers.
     """
-    layers = {int(found[1]) for name in checkpoint.weights if (found := LAYER.match(name))}
-    prefix = f"encoder.layers.{max(layers)}."
-    return _shuffled(checkpoint, seed, lambda name, tensor: name.startswith(prefix) and tensor.ndim > 1)
+    layers = {name: int(found[1] or found[2]) for name in checkpoint.weights if (found := LAYER.search(name))}
+    if not layers:
+        return None
+    deepest = {name for name, layer in layers.items() if layer == max(layers.values())}
+    return _shuffled(checkpoint, seed, lambda name, tensor: name in deepest and tensor.ndim > 1)
 
 
-def _shuffled(checkpoint: Checkpoint, seed: int, is_meant: Callable[[str, Tensor], bool]) -> Checkpoint:
+def _shuffled(checkpoint: AnyCheckpoint, seed: int, is_meant: Callable[[str, Tensor], bool]) -> AnyCheckpoint:
     rng = np.random.default_rng([seed, 0])
     weights = dict(checkpoint.weights)
     for name, tensor in sorted(checkpoint.weights.items()):
         if is_meant(name, tensor):
             flat = tensor.detach().cpu().reshape(-1)
             weights[name] = flat[torch.from_numpy(rng.permutation(flat.numel()))].reshape(tensor.shape).clone()
-    return replace(checkpoint, weights=weights)
+    return checkpoint.with_weights(weights)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recexplain.checkpoint import Checkpoint
+from recexplain.adapters.recbole import RecBoleRecommender
 from recexplain.counterfactual import Options, ask
 from recexplain.errors import RecExplainError
+from recexplain.evaluation.config import AnyCheckpoint
 from recexplain.evaluation.journal import Journal
 from recexplain.evaluation.measure import measured
 from recexplain.evaluation.metrics import order_agreement
@@ -20,7 +21,7 @@ from recexplain.explainers.cases import Person
 from recexplain.explainers.driver import PEOPLE, Case, explain_cases
 from recexplain.explanation import Explanation
 from recexplain.models.network import NetworkRecommender
-from recexplain.recommender import Recommender
+from recexplain.recommender import Recommender, asked_for
 from recexplain.sequences import Dataset
 
 MAIN = "main"
@@ -89,9 +90,9 @@ def same_order(trial: Trial, shuffled: Recommender, person: Person, explainer: E
         return None
     ordered: Ordered = explainer
     try:
-        history = person.numbers(trial.recommender)
-        question = ask(trial.recommender, history, trial.options, user=person.user)
-        orders = [ordered.order(recommender, question) for recommender in (trial.recommender, shuffled)]
+        recommender, shuffled = (asked_for(one, person.user) for one in (trial.recommender, shuffled))
+        question = ask(recommender, person.numbers(recommender), trial.options, user=person.user)
+        orders = [ordered.order(one, question) for one in (recommender, shuffled)]
     except RecExplainError:
         return None  # the main run says why
     if len(orders[0]) < 2:
@@ -112,15 +113,15 @@ def _outline(explanation: Explanation) -> dict[str, Any]:
 
 
 def trials(
-    checkpoint: Checkpoint,
-    recommender: NetworkRecommender,
+    checkpoint: AnyCheckpoint,
+    recommender: NetworkRecommender | RecBoleRecommender,
     people: Sequence[Person],
     options: Options,
     *,
     dataset: Dataset,
     checks: int | None,  # how many people the runs beside the main one are made with; None: all
     with_item: bool,  # whether histories lack an item that can be added
-    other: Checkpoint | None,
+    other: AnyCheckpoint | None,
     budgets: Sequence[int],
 ) -> list[Trial]:
     """Return the main trial and those that it is compared with; `recommender` is that of the checkpoint."""
@@ -133,8 +134,9 @@ def trials(
             found.append(Trial("stability_item", recommender, longer, options))
         if other is not None:
             found.append(Trial("stability_model", other.recommender(device), few, options))
-        deepest = deepest_randomised(checkpoint, options.seed).recommender(device)
-        found.append(Trial("randomised_set", deepest, few, options))
+        deepest = deepest_randomised(checkpoint, options.seed)
+        if deepest is not None:
+            found.append(Trial("randomised_set", deepest.recommender(device), few, options))
         shuffled = randomised(checkpoint, options.seed).recommender(device)
         found.append(Trial("randomised_order", recommender, few, options, shuffled))
     for most in budgets:

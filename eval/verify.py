@@ -10,9 +10,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 
-from recexplain.checkpoint import Checkpoint, NotPlainError, read_checkpoint
+from recexplain.adapters.recbole import RecBoleCheckpoint
 from recexplain.errors import OptionError, RecExplainError, is_whole
-from recexplain.evaluation.config import dataset_of, recbole_and_data
+from recexplain.evaluation.config import AnyCheckpoint, checkpoint_in, dataset_of
 from recexplain.evaluation.files import write_text
 from recexplain.evaluation.progress import shown
 from recexplain.explanation import Explanation
@@ -45,16 +45,14 @@ def verify(config: DictConfig, out: Path) -> int:
 
 def _model_and_data(config: DictConfig) -> tuple[Recommender, Dataset | None, str | None]:
     """Return the recommender, the data that histories are compared with, or what is wrong with that."""
-    try:
-        checkpoint = read_checkpoint(str(config.checkpoint))
-    except NotPlainError:
-        return *recbole_and_data(config), None
+    checkpoint = checkpoint_in(config)
     return checkpoint.recommender(config.device), *_data(config, checkpoint)
 
 
-def _data(config: DictConfig, checkpoint: Checkpoint) -> tuple[Dataset | None, str | None]:
+def _data(config: DictConfig, checkpoint: AnyCheckpoint) -> tuple[Dataset | None, str | None]:
     """Return the data that histories are compared with, or what is wrong with it."""
-    if config.data is None and _is_of_a_table(Path(str(config.explanations))):
+    is_free = config.data is None or isinstance(checkpoint, RecBoleCheckpoint)  # whose ids may come from data=
+    if is_free and _is_of_a_table(Path(str(config.explanations))):
         Console(soft_wrap=True).print(
             "the audit's histories came from a table of their own: they are taken as they stand"
         )

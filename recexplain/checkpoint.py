@@ -8,7 +8,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +84,10 @@ class Checkpoint:
         return NetworkRecommender(
             network, self.vocabulary, device=device, model_hash=self.model_hash, data_hash=self.data_hash
         )
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> "Checkpoint":
+        """Return the checkpoint with other weights."""
+        return replace(self, weights=weights)
 
     @property
     def model_hash(self) -> str:
@@ -188,17 +192,16 @@ def load(
 
     A checkpoint of RecBole holds no item ids. They come from `data`, the `.inter` file that it was trained on or its
     folder, or from `items`, all ids in the order of RecBole's numbers; without either from the files that the
-    checkpoint names, if they are there. Its scores are those of RecBole's full ranking; `docs/pipelines.md` lists the
+    checkpoint names, if they are there. Its scores are those of RecBole's full ranking; `docs/recbole.md` lists the
     models. `CheckpointError` for a file that is missing, damaged, of another kind, or does not fit the data.
     """
     path = Path(path)
     try:
         checkpoint = read_checkpoint(path)
     except NotPlainError:
-        from recexplain.adapters.recbole import load_recbole  # noqa: PLC0415  imports pandas
+        from recexplain.adapters.recbole import recbole_checkpoint  # noqa: PLC0415  imports pandas
 
-        recommender, _ = load_recbole(path, items=items, data=data, device=device)
-        return recommender
+        return recbole_checkpoint(path, items=items, data=data).recommender(device)
     if items is not None or data is not None:
         raise OptionError("a checkpoint of ours holds its item ids; items and data are for those of RecBole")
     try:

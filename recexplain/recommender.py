@@ -1,7 +1,7 @@
 """What an explainer may ask of a recommender, and what it recommends."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -17,9 +17,10 @@ class Recommender(Protocol):
     and is not attended. What a history scores may not depend on the others in the batch (but for rounding, see
     `recexplain.counterfactual.CLOSE`).
 
-    Two things a recommender may say besides: `n_ignored`, how many of the oldest items of what it is handed it does not
-    look at (by default none), and `keeps_places`, whether a 0 inside a history is a place (by default it is; a
-    recommender for which it is not closes up, and cannot be asked with the removal `pad`).
+    Three things a recommender may say besides: `n_ignored`, how many of the oldest items of what it is handed it does
+    not look at (by default none); `keeps_places`, whether a 0 inside a history is a place (by default it is; a
+    recommender for which it is not closes up, and cannot be asked with the removal `pad`); and `needs_user`, whether it
+    scores for a user and cannot be asked before `for_user(id)` has said for whom (by default it does not).
     """
 
     @property
@@ -62,6 +63,14 @@ class AttentiveRecommender(Recommender, Protocol):
         ...
 
 
+class ForUsers(Recommender, Protocol):
+    """A recommender that scores for a user."""
+
+    def for_user(self, user: object) -> Recommender:
+        """Return the same recommender for one user, by the user's own id."""
+        ...
+
+
 def n_ignored(recommender: Recommender) -> int:
     """Return how many of the oldest items of what a recommender is handed it does not look at."""
     return int(getattr(recommender, "n_ignored", 0))
@@ -75,6 +84,19 @@ def n_unseen(recommender: Recommender, length: int) -> int:
 def keeps_places(recommender: Recommender) -> bool:
     """Whether a 0 inside a history keeps its place, unattended."""
     return bool(getattr(recommender, "keeps_places", True))
+
+
+def needs_user(recommender: Recommender) -> TypeGuard[ForUsers]:
+    """Whether a recommender can be asked only as that of one user."""
+    return bool(getattr(recommender, "needs_user", False))
+
+
+def asked_for(recommender: Recommender, user: object) -> Recommender:
+    """Return the recommender that answers for a user, where it scores for one and none was chosen; else as it is.
+
+    `UnknownIdError` for a user that it does not know.
+    """
+    return recommender.for_user(user) if user is not None and needs_user(recommender) else recommender
 
 
 def top_items(scores: np.ndarray, seen: Sequence[int] | np.ndarray, k: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from recexplain.counterfactual import Candidate, Options, Question, ask, checked
 from recexplain.errors import OptionError, RecExplainError
 from recexplain.explainers.cases import Identified, Person
 from recexplain.explanation import Explanation
-from recexplain.recommender import Recommender, id_of, number_of, top_items
+from recexplain.recommender import Recommender, asked_for, id_of, number_of, top_items
 from recexplain.robustness import ROWS, holds_under, null_rate
 from recexplain.search import SHOWN, criticality
 from recexplain.steps import sets_by_cost
@@ -55,6 +55,12 @@ def failures_of(
             stored, given = getattr(explanation, name), getattr(recommender, name)
             if stored != given:
                 yield f"{name}: it is about another one ({stored[:12]}) than the checkpoint's ({given[:12]})"
+    try:
+        recommender = asked_for(recommender, explanation.user)
+    except RecExplainError as error:
+        if (explanation.status, explanation.error) != ("error", str(error)):
+            yield f"it cannot be asked again: {error}"
+        return
     if explanation.status == "error":
         yield from _about_an_error(recommender, explanation)
         return

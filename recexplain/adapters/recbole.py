@@ -1,10 +1,10 @@
 """A checkpoint of RecBole as a recommender: its scores are those of RecBole's own full ranking, to the last bit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from recexplain.adapters.recbole_models import Kind, build_module, kind_of
 from recexplain.capture import captured_outputs, stacked
 from recexplain.errors import OptionError, UnknownIdError
 from recexplain.sequences import Dataset
+from recexplain.vocabulary import Vocabulary
 
 #: Numbers that one forward pass may hold, where a model makes a table of every place and every item.
 WIDE = 2**26
@@ -41,6 +42,11 @@ class RecBoleRecommender:
         self.model_hash = file.model_hash
         self.data_hash = "" if ids.data is None else ids.data.data_hash
         self.user: int | None = None  # RecBole's number of whom it scores for
+
+    @property
+    def needs_user(self) -> bool:
+        """Whether the model scores for a user, and none was chosen yet."""
+        return self.kind.users is not None and self.user is None
 
     def for_user(self, user: object) -> Self:
         """Return the same recommender for a user, of a model that scores for one; by number where no ids are known."""
@@ -84,7 +90,7 @@ class RecBoleRecommender:
         found = {self.module.ITEM_SEQ: items, self.module.ITEM_SEQ_LEN: lengths}
         found[self.module.ITEM_ID] = np.ones(len(histories), dtype=np.int64)  # two models compute a loss on the way
         if self.kind.users is not None:
-            if self.user is None:
+            if self.needs_user:
                 raise OptionError(
                     f"{self.name} scores for a user, not for a history alone; choose one: recommender.for_user(id)"
                 )
@@ -125,24 +131,74 @@ class AttentiveRecBoleRecommender(RecBoleRecommender):
         return found
 
 
-def load_recbole(
-    path: Path, *, items: Sequence[object] | None = None, data: str | Path | None = None, device: str = "cpu"
-) -> tuple[RecBoleRecommender, Dataset | None]:
-    """Return the recommender of a checkpoint of RecBole, and the data if it was read; see `recexplain.load`."""
+@dataclass(frozen=True, eq=False)
+class RecBoleCheckpoint:
+    """A checkpoint of RecBole whose ids are known; it answers what a `recexplain.checkpoint.Checkpoint` does."""
+
+    file: RecBoleFile
+    ids: Ids
+
+    def recommender(self, device: str = "cpu") -> RecBoleRecommender:
+        """Return the recommender; `CheckpointError` where the weights do not fit, `OptionError` for no such device."""
+        try:
+            found_device = torch.device(device)
+            torch.zeros(0, device=found_device)
+        except (RuntimeError, AssertionError) as error:  # torch's own words for an unknown or absent device
+            raise OptionError(f"the device {device!r} cannot be used here: {str(error).splitlines()[0]}") from None
+        module = build_module(self.file, found_device)
+        has_attention = kind_of(self.file).attends and self.file.window > 1 and bool(_softmaxes(module))
+        shape = AttentiveRecBoleRecommender if has_attention else RecBoleRecommender
+        return shape(self.file, self.ids, module, found_device)
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> Self:
+        """Return the checkpoint with other weights."""
+        return replace(self, file=replace(self.file, weights=weights))
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """The weights."""
+        return self.file.weights
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The ids and titles of the items."""
+        return self.ids.items
+
+    @property
+    def data(self) -> Dataset | None:
+        """The histories of the atomic files; None where only ids were given."""
+        return self.ids.data
+
+    @property
+    def model(self) -> Mapping[str, Any]:
+        """What the model is called, how many items there are and how many of a history it is handed."""
+        return {"name": self.file.model, "n_items": self.ids.items.n_items, "max_length": self.file.window}
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """Nothing: RecBole's own figures are of its own evaluation, which recommends what was taken already."""
+        return {}
+
+    @property
+    def model_hash(self) -> str:
+        """The `RecBoleFile.model_hash`."""
+        return self.file.model_hash
+
+    @property
+    def data_hash(self) -> str:
+        """The hash of the histories; empty where only ids were given."""
+        return "" if self.ids.data is None else self.ids.data.data_hash
+
+
+def recbole_checkpoint(
+    path: Path, *, items: Sequence[object] | None = None, data: str | Path | None = None
+) -> RecBoleCheckpoint:
+    """Return a checkpoint of RecBole with its ids; see `recexplain.load`."""
     file = read_recbole(path)
     kind = kind_of(file)
     n_items = file.weights[kind.items].shape[0] - 1 - kind.has_mask
     n_users = file.weights[kind.users].shape[0] - 1 if kind.users else 0
-    try:
-        found_device = torch.device(device)
-        torch.zeros(0, device=found_device)
-    except (RuntimeError, AssertionError) as error:  # torch's own words for an unknown or absent device
-        raise OptionError(f"the device {device!r} cannot be used here: {str(error).splitlines()[0]}") from None
-    ids = ids_for(file, n_items, n_users, items=items, data=data)
-    module = build_module(file, found_device)
-    has_attention = kind.attends and file.window > 1 and bool(_softmaxes(module))
-    shape = AttentiveRecBoleRecommender if has_attention else RecBoleRecommender
-    return shape(file, ids, module, found_device), ids.data
+    return RecBoleCheckpoint(file, ids_for(file, n_items, n_users, items=items, data=data))
 
 
 def _softmaxes(module: nn.Module) -> list[nn.Module]:

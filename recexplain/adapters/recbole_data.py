@@ -34,7 +34,8 @@ class Ids:
 
     items: Vocabulary
     users: Vocabulary | None = None  # None: not known, as with a list of items
-    data: Dataset | None = None  # the histories, where they were read
+    data: Dataset | None = None  # the histories, where they were read,
+    path: Path | None = None  # and the `.inter` file that they were read from
 
 
 def ids_for(
@@ -117,7 +118,8 @@ def _ids_in(file: RecBoleFile, path: Path) -> Ids:
     titles = _titles(path.with_suffix(".item"), item, str(file.config.get("field_separator") or "\t"))
     vocabulary = Vocabulary(items, {one: titles[one] for one in items if one in titles})
     times = tables.inter.get(str(file.config.get("TIME_FIELD")))
-    return Ids(vocabulary, Vocabulary(users), _dataset(tables.inter[user], tables.inter[item], times, vocabulary))
+    histories = _dataset(tables.inter[user], tables.inter[item], times, vocabulary)
+    return Ids(vocabulary, Vocabulary(users), histories, path)
 
 
 def _dataset(users: pd.Series, items: pd.Series, times: pd.Series | None, vocabulary: Vocabulary) -> Dataset:

@@ -13,7 +13,7 @@ from recexplain.counterfactual import Candidate, Options, Question, ask, measure
 from recexplain.errors import RecExplainError
 from recexplain.explainers.cases import Outcome, Person, error_of, explanation_of
 from recexplain.explanation import Explanation
-from recexplain.recommender import Recommender, number_of
+from recexplain.recommender import Recommender, asked_for, needs_user, number_of
 from recexplain.search import Request, Result, Search
 
 PEOPLE = 16  # whose candidates are packed into one batch
@@ -84,6 +84,7 @@ class _Running:
 
 def explain_case(recommender: Recommender, person: Person, explainer: Explainer, options: Options) -> Case:
     """Return the case of one person; the error of a person who cannot be explained is raised."""
+    recommender = asked_for(recommender, person.user)
     running = _started(recommender, person, explainer, options)
     _run(recommender, [running], options)
     return _finished(recommender, running, explainer)
@@ -93,6 +94,14 @@ def explain_cases(
     recommender: Recommender, people: Iterable[Person], explainer: Explainer, options: Options
 ) -> Iterator[Case]:
     """Yield one case a person, in input order; a person who cannot be explained gets the status `error`."""
+    if needs_user(recommender):  # nobody shares a batch: each has a recommender of their own
+        for person in people:
+            try:
+                case = explain_case(recommender, person, explainer, options)
+            except RecExplainError as error:
+                case = _failed(recommender, person, explainer, options, error)
+            yield case
+        return
     waiting = iter(people)
     while packed := list(islice(waiting, PEOPLE)):
         begun: list[_Running | RecExplainError] = []
@@ -106,9 +115,14 @@ def explain_cases(
             try:
                 case = _finished(recommender, one, explainer)
             except RecExplainError as error:
-                failed = error_of(recommender, explainer.name, person, options, error)
-                case = Case(failed, Timing(0.0, 0.0, 0.0))
+                case = _failed(recommender, person, explainer, options, error)
             yield case
+
+
+def _failed(
+    recommender: Recommender, person: Person, explainer: Explainer, options: Options, error: RecExplainError
+) -> Case:
+    return Case(error_of(recommender, explainer.name, person, options, error), Timing(0.0, 0.0, 0.0))
 
 
 def _started(recommender: Recommender, person: Person, explainer: Explainer, options: Options) -> _Running:
