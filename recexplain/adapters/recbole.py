@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from recexplain.capture import captured_outputs, stacked
 from recexplain.errors import OptionError, UnknownIdError
 from recexplain.sequences import Dataset
 from recexplain.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from recexplain.attribution.trace import Entry
 
 #: Numbers that one forward pass may hold, where a model makes a table of every place and every item.
 WIDE = 2**26
@@ -129,6 +132,22 @@ class AttentiveRecBoleRecommender(RecBoleRecommender):
             captured = [torch.cat(both, dim=1) for both in zip(captured[:half], captured[half:], strict=True)]
         found: np.ndarray = stacked(captured, length=len(places)).double().cpu().numpy()
         return found
+
+    def entry(self, histories: Sequence[np.ndarray]) -> "Entry":
+        """Return histories at the door of the model's encoder, for attributions; `OptionError` where they cannot be."""
+        if not self.kind.has_entry:
+            raise OptionError(
+                f"{self.name} does not score the state of one place of one encoder of items, which attributions of "
+                "attention and gradients need; occlusion works without"
+            )
+        from recexplain.attribution.recbole import recbole_entry  # noqa: PLC0415  a later stage: only for attributions
+
+        inputs = self.inputs(histories)
+        lengths = inputs[str(self.module.ITEM_SEQ_LEN)]
+        older = torch.tensor([max(0, len(history) - self.max_length) for history in histories], device=self.device)
+        column = torch.arange(self.max_length, device=self.device)[None] + self.n_ignored
+        positions = torch.where(column < lengths[:, None], column + older[:, None], -1)
+        return recbole_entry(self.module, inputs, readout=lengths - 1, positions=positions)
 
 
 @dataclass(frozen=True, eq=False)

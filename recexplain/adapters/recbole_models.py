@@ -24,6 +24,7 @@ class Kind:
     items: str = "item_embedding.weight"  # the weight with a row an item, row 0 for padding
     has_mask: bool = False  # whether that has one row more, for the mask
     attends: bool = False  # whether it has L x L attention
+    has_entry: bool = False  # whether its scores come from one place of one encoder, whose places are items
     keeps_places: bool = False  # whether an empty place of a history is looked at by nobody
     appends_mask: bool = False  # whether it puts a mask behind a history, and drops the oldest item for it
     is_wide: bool = False  # whether a forward pass holds a table of every place, or dimension, and every item
@@ -34,7 +35,7 @@ NEEDS_CANDIDATES = "it scores candidates that it is given, and has no scores of 
 
 #: All sequential models of RecBole 1.2.1.
 MODELS: Mapping[str, Kind] = {
-    "BERT4Rec": Kind(has_mask=True, attends=True, keeps_places=True, appends_mask=True),
+    "BERT4Rec": Kind(has_mask=True, attends=True, has_entry=True, keeps_places=True, appends_mask=True),
     "CORE": Kind(attends=True, keeps_places=True),
     "Caser": Kind(users="user_embedding.weight"),
     "DIEN": Kind(why_not=NEEDS_CANDIDATES),
@@ -56,10 +57,10 @@ MODELS: Mapping[str, Kind] = {
     "NPE": Kind(users="user_embedding.weight"),
     "NextItNet": Kind(),
     "RepeatNet": Kind(items="item_matrix.weight", is_wide=True),
-    "S3Rec": Kind(has_mask=True, attends=True, keeps_places=True),
-    "SASRec": Kind(attends=True, keeps_places=True),
+    "S3Rec": Kind(has_mask=True, attends=True, has_entry=True, keeps_places=True),
+    "SASRec": Kind(attends=True, has_entry=True, keeps_places=True),
     "SASRecCPR": Kind(attends=True, is_wide=True),
-    "SASRecF": Kind(attends=True, keeps_places=True),
+    "SASRecF": Kind(attends=True, has_entry=True, keeps_places=True),
     "SHAN": Kind(users="user_embedding.weight"),
     "SINE": Kind(),
     "SRGNN": Kind(),

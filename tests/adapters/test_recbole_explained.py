@@ -93,6 +93,32 @@ def test_fdsa_has_the_heads_of_both_encoders(written: Path) -> None:
     assert not np.allclose(before[:, 2:], after[:, 2:])
 
 
+@pytest.mark.parametrize("name", ATTENTIVE)
+def test_attributions_look_into_models_that_score_one_place_of_items(name: str, written: Path) -> None:
+    recommender, long = attentive(written, name), [f"i{n}" for n in (1, 2, 4, 6, 8, 9)] + HISTORY
+    if not MODELS[name].has_entry:
+        with pytest.raises(
+            recexplain.OptionError, match=f"{name} does not score the state of one place of one encoder"
+        ):
+            recexplain.attribute(recommender, HISTORY, "i1", "alti")
+        return
+    for history in (HISTORY, long):
+        n_unseen = max(recommender.n_ignored, len(history) - recommender.max_length + recommender.n_ignored)
+        found = {
+            method: recexplain.attribute(recommender, history, "i15", method) for method in ("alti", "raw_attention")
+        }
+        for scores in found.values():
+            np.testing.assert_array_equal(np.isnan(scores), np.arange(len(history)) < n_unseen)
+            assert len(set(scores[n_unseen:])) == len(history) - n_unseen
+        if name in ("S3Rec", "SASRec"):  # the newest place, which they read, looks at the others as it does for us
+            numbers = np.array([recommender.vocabulary.number_of(item) for item in history[n_unseen:]])
+            own = recommender.attention(numbers[:-1], int(numbers[-1]))
+            np.testing.assert_allclose(found["raw_attention"][n_unseen:], own[-1].mean(0)[-1], atol=1e-6)
+    explained = recexplain.explain(recommender, HISTORY, change="list", k=4, tau=0.25, explainer="alti")
+    assert recexplain.verify(recommender, [explained]) == []
+    assert n_hooks(recommender.module) == 0
+
+
 def test_hooks_are_gone_after_an_error_too(written: Path) -> None:
     recommender = attentive(written, "SASRec")
     with pytest.raises(IndexError):

@@ -136,11 +136,13 @@ def test_other_removals_are_those_that_ask_something_else() -> None:
     draw = np.random.default_rng(0)
     plain, masked = random_attentive(draw, max_length=4), masking(random_attentive(draw, max_length=4), draw)
     short, long = [1, 2, 3, 4], [1, 2, 3, 4, 5]
-    assert other_removals(question_of(plain, short), 1) == ("pad",)  # nothing can move in
-    assert other_removals(question_of(plain, long), 1) == ("pad", "backfill")
-    assert other_removals(question_of(masked, long), 1) == ("pad", "mask", "backfill")
-    assert other_removals(question_of(plain, short, removal="pad"), 1) == ("delete", "backfill")
-    assert other_removals(question_of(plain, long, removal="backfill"), 4) == ()  # the others would leave nothing
+    assert other_removals(plain, question_of(plain, short), 1) == ("pad",)  # nothing can move in
+    assert other_removals(plain, question_of(plain, long), 1) == ("pad", "backfill")
+    assert other_removals(masked, question_of(masked, long), 1) == ("pad", "mask", "backfill")
+    assert other_removals(plain, question_of(plain, short, removal="pad"), 1) == ("delete", "backfill")
+    assert (
+        other_removals(plain, question_of(plain, long, removal="backfill"), 4) == ()
+    )  # the others would leave nothing
 
 
 def test_what_is_measured_survives_a_journal() -> None:
