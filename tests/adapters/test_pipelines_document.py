@@ -1,4 +1,4 @@
-"""Every block of docs/pipelines.md runs as it stands, and its table says what is so."""
+"""Every block of docs/pipelines.md runs as it stands."""
 
 import re
 import shutil
@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from recexplain.adapters.recbole_models import MODELS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -34,14 +32,3 @@ def test_a_block_runs(number: int, folder: Path) -> None:
 
 def test_all_blocks_are_found() -> None:
     assert len(BLOCKS) == TEXT.count("```py") == 7
-
-
-def test_the_table_is_that_of_the_models() -> None:
-    rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in TEXT.splitlines() if line[:2] == "| "]
-    told = {row[0]: row[1:] for row in rows if row[0] in MODELS}
-    assert list(told) == list(MODELS)
-    for name, kind in MODELS.items():
-        says = [not kind.why_not, kind.attends, kind.keeps_places, kind.users is not None]
-        assert [cell == "yes" for cell in told[name][:4]] == says
-        assert all(cell in ("yes", "no") for cell in told[name][:4])
-        assert kind.why_not in told[name][4]
