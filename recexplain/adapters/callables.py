@@ -34,23 +34,33 @@ class CallableRecommender:
     def _rows(self, found: Any, n_histories: int) -> np.ndarray:
         """(n_histories, n_items) float32, of what the function returned; what it leaves out is -inf."""
         if hasattr(found, "tocoo"):
-            return self._of_sparse(found.tocoo(), n_histories)
+            return self._of_sparse(found.tocoo(copy=True), n_histories)
         if isinstance(found, Sequence) and found and all(isinstance(one, Mapping) for one in found):
             return self._of_tables(found, n_histories)
         if hasattr(found, "detach"):
             found = found.detach().cpu()
-        return columns(np.asarray(found), n_histories, self.n_items, "the function")
+        try:
+            rows = np.asarray(found)
+        except ValueError:  # rows of several lengths
+            raise OptionError("the function must return a row a history, all of them of one length") from None
+        return columns(rows, n_histories, self.n_items, "the function")
 
     def _of_sparse(self, found: Any, n_histories: int) -> np.ndarray:
         rows = np.full(found.shape, -np.inf, dtype=np.float32)
-        rows[found.row, found.col] = found.data
+        if rows.ndim == 2:
+            found.sum_duplicates()  # what stands there twice adds up, as SciPy has it
+            rows[found.row, found.col] = found.data
         return columns(rows, n_histories, self.n_items, "the function")
 
     def _of_tables(self, found: Sequence[Mapping[Any, float]], n_histories: int) -> np.ndarray:
         rows = np.full((len(found), self.n_items), -np.inf, dtype=np.float32)
         for row, scored in zip(rows, found, strict=True):
             for item, score in scored.items():
-                row[self.vocabulary.number_of(item) - 1] = score
+                place = self.vocabulary.number_of(item) - 1
+                try:
+                    row[place] = score
+                except (TypeError, ValueError):
+                    raise OptionError(f"the function must return numbers; the score of {item!r} is {score!r}") from None
         return columns(rows, n_histories, self.n_items, "the function")
 
 

@@ -188,6 +188,70 @@ def test_a_wrong_scorer_is_caught_at_the_door(what: str, sentence: str) -> None:
         from_callable(Flaw(what), FILMS, max_length=6)
 
 
+def scored_as(kind: str, what: str) -> Callable[..., Any]:
+    """A scorer with one thing wrong that answers with a sparse matrix, or with the best three only."""
+    calls: list[int] = []
+
+    def answer(histories: list[list[Any]]) -> Any:
+        rows = as_array(histories)
+        calls.append(len(rows))
+        if what == "random":
+            rows = rows + np.random.default_rng(len(calls)).normal(size=rows.shape)
+        if what == "batch size":
+            rows = rows * len(rows)
+        if what == "nan":
+            rows[0, rows[0].argmax()] = np.nan
+        rows = rows[1:] if what == "fewer rows" else rows
+        if kind == "sparse":
+            stored = sparse.csr_array(rows + 1e-9)
+            return stored[:, 1:] if what == "narrow" else stored[0] if what == "one row" else stored
+        best = [np.argsort(-row, kind="stable")[:3] for row in rows]
+        said = {"text": "much", "nothing": None, "nan": np.nan}
+        return [
+            {FILMS[place]: said.get(what, float(row[place])) for place in of_row}
+            for row, of_row in zip(rows, best, strict=True)
+        ]
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "sentence"),
+    [
+        ("sparse", "nan", "returned NaN or infinity"),
+        ("sparse", "random", "when it is scored again"),
+        ("sparse", "batch size", "with the others in its batch"),
+        ("sparse", "fewer rows", r"here \(7, 9\), not \(6, 9\)"),
+        ("sparse", "narrow", r"here \(7, 9\), not \(7, 8\)"),
+        ("sparse", "one row", r"here \(7, 9\), not \(9,\)"),
+        ("best", "nan", "returned NaN or infinity"),
+        ("best", "random", "when it is scored again"),
+        ("best", "batch size", "with the others in its batch"),
+        ("best", "fewer rows", r"here \(7, 9\), not \(6, 9\)"),
+        ("best", "text", "must return numbers; the score of '.*' is 'much'"),
+        ("best", "nothing", "must return numbers; the score of '.*' is None|returned NaN or infinity"),
+    ],
+)
+def test_a_wrong_scorer_of_few_scores_is_caught_at_the_door(kind: str, what: str, sentence: str) -> None:
+    assert from_callable(scored_as(kind, "right"), FILMS, max_length=6).n_items == 9
+    with pytest.raises(recexplain.OptionError, match=sentence):
+        from_callable(scored_as(kind, what), FILMS, max_length=6)
+
+
+def test_rows_of_several_lengths_and_what_is_stored_twice() -> None:
+    def ragged(histories: list[list[Any]]) -> list[list[float]]:
+        return [[1.0] * (3 + place % 2) for place in range(len(histories))]
+
+    with pytest.raises(recexplain.OptionError, match="must return a row a history, all of them of one length"):
+        from_callable(ragged, FILMS, max_length=6)
+
+    def twice(histories: list[list[Any]]) -> sparse.coo_array:
+        rows = np.arange(len(histories)).repeat(2)
+        return sparse.coo_array((np.full(len(rows), 2.0), (rows, np.full(len(rows), 4))), (len(histories), 9))
+
+    assert from_callable(twice, FILMS, max_length=6).scores([np.array([1])])[0, 5] == 4
+
+
 def test_rounding_is_no_fault() -> None:
     def rounded(histories: list[list[Any]]) -> np.ndarray:
         return as_array(histories) * (1 + 1e-6 * len(histories))
