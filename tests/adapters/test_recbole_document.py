@@ -4,11 +4,13 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import recexplain
-from recexplain.adapters.recbole import RecBoleRecommender
+from recexplain.adapters.recbole import RecBoleRecommender, recbole_checkpoint
 from recexplain.adapters.recbole_models import MODELS
+from recexplain.evaluation.randomised import deepest_randomised
 from recexplain.recommender import AttentiveRecommender, Recommender
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -70,6 +72,19 @@ def test_a_row_says_what_is_so(name: str, written: Path) -> None:
     found["empty places"] = is_taken(recommender, "recency", "pad")
     assert {header: cell == "yes" for header, cell in told.items() if header} == found
     assert is_taken(recommender, "causal")
+
+
+def test_models_without_numbered_layers_are_named(written: Path) -> None:
+    usable = [name for name, kind in MODELS.items() if not kind.why_not]
+    plain = {n for n in usable if deepest_randomised(recbole_checkpoint(written / f"{n}.pth"), 0) is None}
+    assert plain == {"SINE", "SRGNN", "STAMP", *(name for name in usable if MODELS[name].users)}
+    assert "(STAMP, SRGNN, SINE and all that score for a user)" in TEXT
+    checkpoint = recbole_checkpoint(written / "SASRec.pth")
+    deepest = deepest_randomised(checkpoint, 0)
+    assert deepest is not None
+    assert deepest.model_hash != checkpoint.model_hash
+    histories = [np.array([1, 2, 3])]
+    assert not np.allclose(deepest.recommender().scores(histories), checkpoint.recommender().scores(histories))
 
 
 def test_the_oldest_item_is_unseen_where_the_text_says_so(written: Path) -> None:

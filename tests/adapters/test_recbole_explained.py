@@ -81,6 +81,28 @@ def test_the_attention_is_that_of_the_weights(written: Path) -> None:
     assert (np.triu(found, 1) == 0).all()
 
 
+@pytest.mark.parametrize("name", ATTENTIVE)
+def test_the_attention_is_that_of_every_layers_own_inputs(name: str, written: Path) -> None:
+    from recbole.model.layers import MultiHeadAttention
+
+    recommender, entered = attentive(written, name), []
+    for layer in recommender.module.modules():
+        if isinstance(layer, MultiHeadAttention):
+            layer.register_forward_pre_hook(lambda layer, args: entered.append((layer, *args)))
+    found = recommender.attention(np.array([4, 9, 2]), 7)
+    expected = []
+    with torch.no_grad():
+        for layer, states, mask in entered:
+            query, key = (
+                part(states).reshape(1, 4, layer.num_attention_heads, -1).transpose(1, 2)
+                for part in (layer.query, layer.key)
+            )
+            expected.append((query @ key.transpose(2, 3) / query.shape[-1] ** 0.5 + mask).softmax(-1)[0])
+    if name == "FDSA":  # items first, then features
+        expected = [torch.cat(both) for both in zip(expected[:2], expected[2:], strict=True)]
+    np.testing.assert_allclose(found, torch.stack(expected), atol=1e-6)
+
+
 def test_fdsa_has_the_heads_of_both_encoders(written: Path) -> None:
     recommender = attentive(written, "FDSA")
     before = recommender.attention(np.array([4, 9, 2]), 7)
@@ -119,12 +141,19 @@ def test_attributions_look_into_models_that_score_one_place_of_items(name: str, 
     assert n_hooks(recommender.module) == 0
 
 
-def test_hooks_are_gone_after_an_error_too(written: Path) -> None:
-    recommender = attentive(written, "SASRec")
-    with pytest.raises(IndexError):
+@pytest.mark.parametrize("name", ATTENTIVE)
+def test_hooks_are_gone_after_an_error_too(name: str, written: Path) -> None:
+    recommender = attentive(written, name)
+    before = recommender.attention(np.array([4, 9]), 1)
+    with pytest.raises((IndexError, RuntimeError)):
         recommender.attention(np.array([4, 9]), 99)
     assert n_hooks(recommender.module) == 0
-    for layer in recommender.module.trm_encoder.layer:  # attention that is made elsewhere
+    np.testing.assert_array_equal(recommender.attention(np.array([4, 9]), 1), before)
+
+
+def test_attention_that_is_made_elsewhere_is_a_sentence(written: Path) -> None:
+    recommender = attentive(written, "SASRec")
+    for layer in recommender.module.trm_encoder.layer:
         layer.multi_head_attention.forward = lambda x, _: x
     with pytest.raises(recexplain.OptionError, match="attention must be of one shape"):
         recommender.attention(np.array([4, 9]), 1)
