@@ -31,4 +31,4 @@ def test_a_block_runs(number: int, folder: Path) -> None:
 
 
 def test_all_blocks_are_found() -> None:
-    assert len(BLOCKS) == TEXT.count("```py") == 7
+    assert len(BLOCKS) == TEXT.count("```py") == 8
