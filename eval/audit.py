@@ -109,10 +109,11 @@ def _engine(config: DictConfig) -> Engine:
 
 def _recommender_of(config: DictConfig, checkpoint: AnyCheckpoint) -> FromCheckpoint:
     """Return how every process comes by the recommender; those of Spark stand elsewhere."""
-    path, ids = Path(str(config.checkpoint)).resolve(), None
+    path = str(Path(str(config.checkpoint)).resolve())
     if isinstance(checkpoint, RecBoleCheckpoint) and checkpoint.ids.path is not None:
-        ids = str(checkpoint.ids.path.resolve())
-    return FromCheckpoint(str(path), config.device, checkpoint.model_hash, checkpoint.data_hash, ids)
+        data = str(checkpoint.ids.path.resolve())
+        return FromCheckpoint(path, config.device, checkpoint.model_hash, data, checkpoint.data_hash)
+    return FromCheckpoint(path, config.device, checkpoint.model_hash)
 
 
 def _table(config: DictConfig, checkpoint: AnyCheckpoint) -> HistoryTable:

@@ -291,7 +291,7 @@ def test_a_worker_has_the_same_model_and_the_same_ids_or_stops(written: Path, tm
     data, path = tmp_path / "tiny.inter", written / "FPMC.pth"
     data.write_bytes((written / "tiny" / "tiny.inter").read_bytes())
     checkpoint = recbole_checkpoint(path, data=data)
-    load = FromCheckpoint(str(path), "cpu", checkpoint.model_hash, checkpoint.data_hash, str(data))
+    load = FromCheckpoint(str(path), "cpu", checkpoint.model_hash, str(data), checkpoint.data_hash)
     there = pickle.loads(pickle.dumps(load))()  # noqa: S301  our own
     assert there.vocabulary.ids == checkpoint.vocabulary.ids
     header, first, second, *others = data.read_text(encoding="utf-8").splitlines()
@@ -299,7 +299,7 @@ def test_a_worker_has_the_same_model_and_the_same_ids_or_stops(written: Path, tm
     with pytest.raises(recexplain.CheckpointError, match=r"tiny.inter was changed while it was audited"):
         load()
     with pytest.raises(recexplain.CheckpointError, match=r"FPMC.pth was changed while it was audited"):
-        FromCheckpoint(str(path), "cpu", "another", checkpoint.data_hash)()
+        FromCheckpoint(str(path), "cpu", "another")()
 
 
 def test_what_is_measured_is_what_the_model_is_handed(written: Path) -> None:
