@@ -1,0 +1,37 @@
+"""A sample of people that does not go by the order in which they come, and no larger than was asked for."""
+
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A person of the sample."""
+
+    key: str  # what the sample goes by, see `sample_key`
+    row: Mapping[str, Any]  # the explanation
+    groups: Mapping[str, str]  # slice -> the group that the person is in
+
+
+@dataclass(eq=False)
+class Sample:
+    """The `n` people with the smallest keys of all that were offered; a smaller sample is the beginning of it."""
+
+    n: int
+    _heap: list[tuple[int, int, Drawn]] = field(default_factory=list)  # the largest key first
+    _serial: Iterator[int] = field(default_factory=count)  # so that people themselves are never compared
+
+    def offer(self, person: Drawn) -> None:
+        """Take a person in, if the key is small enough."""
+        entry = (-int(person.key, 16), next(self._serial), person)
+        if len(self._heap) < self.n:
+            heapq.heappush(self._heap, entry)
+        elif self._heap and entry > self._heap[0]:
+            heapq.heapreplace(self._heap, entry)
+
+    def people(self, n: int) -> list[Drawn]:
+        """Return the first `n` of the sample, by their keys."""
+        return sorted((person for _, _, person in self._heap), key=lambda person: person.key)[:n]
