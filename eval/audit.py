@@ -229,5 +229,8 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
             f"explained {found['share']:.1%} ({found['low']:.1%} to {found['high']:.1%}), items removed "
             f"{outcomes['size']['mean']:.2f}, random sets that do as well {outcomes['null_rate']['mean']:.1%}"
         )
+    flags = [f"{one['name']} {one['n_flags']}" for one in report["slices"]["dimensions"] if one["n_flags"]]
+    if flags:
+        lines.append(f"flagged gaps between groups: {', '.join(flags)}")
     lines += [f"  error of {one['people']:,} people: {one['reason']}" for one in report["errors"][:5]]
     return [*lines, f"{run['explained_in_this_run']:,} of them in this run, {run['seconds']:.0f} s"]

@@ -12,7 +12,7 @@ class Drawn:
     """A person of the sample."""
 
     key: str  # what the sample goes by, see `sample_key`
-    row: Mapping[str, Any]  # the explanation
+    row: Mapping[str, Any]  # the explanation, or the fields of it that are needed
     groups: Mapping[str, str]  # slice -> the group that the person is in
 
 
@@ -24,13 +24,15 @@ class Sample:
     _heap: list[tuple[int, int, Drawn]] = field(default_factory=list)  # the largest key first
     _serial: Iterator[int] = field(default_factory=count)  # so that people themselves are never compared
 
+    def takes(self, key: str) -> bool:
+        """Whether a person with this key would be taken in."""
+        return len(self._heap) < self.n or (bool(self._heap) and -int(key, 16) > self._heap[0][0])
+
     def offer(self, person: Drawn) -> None:
         """Take a person in, if the key is small enough."""
-        entry = (-int(person.key, 16), next(self._serial), person)
-        if len(self._heap) < self.n:
-            heapq.heappush(self._heap, entry)
-        elif self._heap and entry > self._heap[0]:
-            heapq.heapreplace(self._heap, entry)
+        if self.takes(person.key):
+            push = heapq.heappush if len(self._heap) < self.n else heapq.heapreplace
+            push(self._heap, (-int(person.key, 16), next(self._serial), person))
 
     def people(self, n: int) -> list[Drawn]:
         """Return the first `n` of the sample, by their keys."""

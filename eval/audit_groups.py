@@ -80,7 +80,7 @@ def spread(counts: Mapping[Any, int]) -> Spread:
 
 
 def mean_of(counts: Mapping[Any, int]) -> dict[str, Any]:
-    """Return the mean of counted numbers with its 95 % interval (normal); None where there is none.
+    """Return the mean of counted numbers of 0 or more with its 95 % interval (normal); None where there is none.
 
     >>> mean_of({1: 50, 3: 50})
     {'n': 100, 'mean': 2.0, 'low': 1.803, 'high': 2.197}
@@ -91,7 +91,8 @@ def mean_of(counts: Mapping[Any, int]) -> dict[str, Any]:
     if of.n == 1:
         return {"n": 1, "mean": round(of.mean, 6), "low": None, "high": None}
     half = Z * sqrt(of.variance / of.n)
-    return {"n": of.n, "mean": round(of.mean, 6), "low": round(of.mean - half, 4), "high": round(of.mean + half, 4)}
+    low, high = max(0.0, of.mean - half), of.mean + half
+    return {"n": of.n, "mean": round(of.mean, 6), "low": round(low, 4), "high": round(high, 4)}
 
 
 def share(n: int, of: int) -> dict[str, Any]:

@@ -162,9 +162,15 @@ def _replacements(tally: Tally, shifts: Shifts, k: int) -> dict[str, Any]:
 
 def _categories(tally: Tally) -> dict[str, Any]:
     """Return which categories the items of each use are of, and how many share one with the explained item."""
-    uses = ("in_histories", "explaining", "explained", "replacing")
+    uses = {
+        "in_histories": tally.taken,
+        "explaining": tally.removed,
+        "explained": tally.targets,
+        "replacing": tally.replacements,
+    }
+    counts = {use: _by_category(items, tally.vocabulary.categories) for use, items in uses.items()}
     of = tally.of_target
-    names = [name for name, _ in most(tally.categories["in_histories"], CATEGORIES + 1) if name][:CATEGORIES]
+    names = [name for name, _ in most(counts["in_histories"].by_name, CATEGORIES)]
     return {
         "same_as_explained": {
             "explaining_items": share(of["removed_same"], of["removed"]),
@@ -172,10 +178,26 @@ def _categories(tally: Tally) -> dict[str, Any]:
             "replacing_items": share(of["replacing_same"], of["replacing"]),
         },
         "shares": [
-            {"category": name, **{use: ratio(tally.categories[use][name], tally.categories[use][""]) for use in uses}}
+            {"category": name, **{use: ratio(one.by_name[name], one.n_items) for use, one in counts.items()}}
             for name in names
         ],
     }
+
+
+@dataclass(frozen=True, eq=False)
+class _Categories:
+    """How often items of each category were counted, and how often items that have one."""
+
+    by_name: Counter[str]
+    n_items: int
+
+
+def _by_category(items: Counter[str], categories: Mapping[str, Sequence[str]]) -> _Categories:
+    by_name = Counter[str]()
+    for item, n in items.items():
+        for name in set(categories.get(item, ())):
+            by_name[name] += n
+    return _Categories(by_name, sum(n for item, n in items.items() if categories.get(item)))
 
 
 def _by_number(counts: Mapping[int, int]) -> dict[str, int]:

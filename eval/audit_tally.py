@@ -22,6 +22,7 @@ from recexplain.vocabulary import Vocabulary
 LENGTHS = (0, 2, 10, 20, 50, 100, 200)  # where slices by the length of the history begin
 WEIGHTS = 1_000_000  # criticality is added up in whole parts of so many
 SUM_BITS = 2048
+DRAWN = ("user", "history", "n_unseen", "status", "positions", "target")  # what is held of a person of the sample
 KINDS = ("typical", "largest", "unexplained", "unspecific", "error")  # of cases
 
 
@@ -54,7 +55,6 @@ class Tally:
     critical: Counter[str] = field(default_factory=Counter)  # shares of the smallest sets that hold an item, `WEIGHTS`
     critical_people: Counter[str] = field(default_factory=Counter)  # for whom that is above 0
     of_target: Counter[str] = field(default_factory=Counter)  # items that share a category with the target, and all
-    categories: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # by use
     errors: Counter[str] = field(default_factory=Counter)  # reasons, what stands in quotes left out
     total: int = 0  # of the digests, each as `SUM_BITS` bits
 
@@ -74,7 +74,7 @@ class Tally:
         self.everyone.add(row)
         for name, group in groups.items():
             self.by_group[name][group].add(row)
-        self.taken.update(self._known(row["history"]))
+        self.taken.update(item for item in row["history"] if item in self.catalogue)
         if row["before"]:
             self.n_lists += 1
             self.recommended.update(row["before"])
@@ -86,7 +86,6 @@ class Tally:
             self.errors[re.sub(r"'[^']*'", "'…'", row["error"])] += 1
         else:
             self.proven[row["proven_size"]] += 1
-        self._add_categories("in_histories", self._known(row["history"]))
         self._keep(row, groups)
 
     @property
@@ -101,9 +100,6 @@ class Tally:
         for name, labels in columns.items():
             found.append(Slice(name, name, [(label, self.by_group[name][label]) for label in labels], True))
         return found
-
-    def _known(self, items: Iterable[str]) -> list[str]:
-        return [item for item in items if item in self.catalogue]
 
     def _add_found(self, row: Mapping[str, Any]) -> None:
         newest = len(row["history"]) - 1
@@ -120,18 +116,10 @@ class Tally:
             if weight:
                 self.critical[item] += round(weight * WEIGHTS)
         self.critical_people.update({item for item, w in zip(row["history"], row["criticality"], strict=False) if w})
-        for use, items in (("explaining", row["items"]), ("explained", [row["target"]]), ("replacing", replacing)):
-            self._add_categories(use, items)
         own = set(self.vocabulary.categories.get(row["target"], ()))
         if own:
             for use, items in (("removed", row["items"]), ("history", row["history"]), ("replacing", replacing)):
                 self._compare_categories(own, use, items)
-
-    def _add_categories(self, use: str, items: Iterable[str]) -> None:
-        """Count the categories of items, and under no name the items that have any."""
-        known = [names for item in items if (names := self.vocabulary.categories.get(item))]
-        self.categories[use].update(name for names in known for name in names)
-        self.categories[use][""] += len(known)
 
     def _compare_categories(self, own: set[str], use: str, items: Iterable[str]) -> None:
         known = [self.vocabulary.categories[item] for item in items if item in self.vocabulary.categories]
@@ -141,7 +129,8 @@ class Tally:
     def _keep(self, row: Mapping[str, Any], groups: Mapping[str, str]) -> None:
         """Keep a person in the sample and among the cases of a kind: by a hash, not by the order of the rows."""
         key = sample_key(row["seed"], row["user"])
-        self.sample.offer(Drawn(key, row, groups))
+        if self.sample.takes(key):
+            self.sample.offer(Drawn(key, {name: row[name] for name in DRAWN}, groups))
         for kind, rank in _kinds(row):
             self.cases[kind].offer(Drawn(f"{rank:08x}{key}", row, groups))
 
