@@ -8,11 +8,9 @@ No film, person or viewing of any real data is in them. What the model learns of
 import csv
 import subprocess
 import sys
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 PEOPLE, SEED = 400, 7
@@ -92,8 +90,13 @@ def write_data(out: Path) -> None:
         genre, place = genres[liked[0]], int(draw.integers(4))
         for _ in range(int(draw.integers(10, 26))):
             if draw.random() < 0.3:
-                genre, place = genres[draw.choice(liked if draw.random() < 0.85 else len(genres))], int(draw.integers(6))
-            near = sorted({(genre, i) for i in range(len(FILMS[genre]))} - set(seen), key=lambda f: (abs(f[1] - place), f))
+                genre, place = (
+                    genres[draw.choice(liked if draw.random() < 0.85 else len(genres))],
+                    int(draw.integers(6)),
+                )
+            near = sorted(
+                {(genre, i) for i in range(len(FILMS[genre]))} - set(seen), key=lambda f: (abs(f[1] - place), f)
+            )
             if near:
                 seen.append(near[0] if draw.random() < 0.8 else near[int(draw.integers(len(near)))])
                 place = seen[-1][1] + 1

@@ -61,7 +61,11 @@ def rows_svg(values: Sequence[Value], *, below: str = "") -> bytes:
 
 
 def intervals_svg(
-    values: Sequence[Value], *, below: str, everyone: float | None = None, written: Callable[[float], str] = "{:g}".format
+    values: Sequence[Value],
+    *,
+    below: str,
+    everyone: float | None = None,
+    written: Callable[[float], str] = "{:g}".format,
 ) -> bytes:
     """Return a dot a row with its interval, the first on top; a line where `everyone` together stands."""
     figure, axes = _sheet(0.65 + 0.22 * len(values))

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from browser import Browser
 
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """The browser; without one the test is skipped, or fails where `RECEXPLAIN_BROWSER=1` says that there must be one."""
+    """The browser; without one a test is skipped, or fails where `RECEXPLAIN_BROWSER=1` says that there is one."""
     programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
     if None in programs:
         reason = "no chromium with chromedriver (Debian: apt-get install chromium chromium-driver)"
