@@ -83,11 +83,11 @@ def sensitivity(report: Report) -> Section | None:
                 share_cell(one["same"]),
                 share_cell(one["found_before"]),
                 share_cell(one["found_again"]),
-                Cell(number(one["people"]), kind="n"),
+                Cell(number(one["people"])),
             ]
         )
-        name = f"{one['title']} ({wanted[one['wanted']]})"
-        values.append(Value(name, overlap["mean"], overlap["low"], overlap["high"], one["wanted"] == "low"))
+        is_low = one["wanted"] == "low"
+        values.append(Value(one["title"], overlap["mean"], overlap["low"], overlap["high"], is_low))
     heads = ("change", "overlap of the sets", "by chance", "same set", "found before", "found again", "people")
     tables = [table(heads, rows)]
     more = [
@@ -101,13 +101,14 @@ def sensitivity(report: Report) -> Section | None:
     if more:
         tables.append(table(("besides", "share"), more))
     picture = chart(
-        "How much two explanations of a person overlap",
+        "How far two explanations of a person agree",
         intervals_svg(values, below="overlap (Jaccard), 1: the same set"),
         "A dot a change: the mean overlap of a person's sets before and after it, with its interval.",
         table(heads[:2], [row[:2] for row in rows]),
     )
     words = (f"Explained again: {known['drawn']}.",)
-    about = "Overlap: items in both sets over items in either, over the people with a set both times."
+    about = "Overlap: items in both sets over items in either, over the people with a set both times. "
+    about += "Blue dots should lie high, orange diamonds low."
     return Section("sensitivity", "How stable they are", words, charts=(picture,), tables=tuple(tables), notes=(about,))
 
 
@@ -138,7 +139,7 @@ def gates(report: Report) -> Section | None:
         [
             Cell("met" if one["is_passed"] else "FAILED", kind="new" if one["is_passed"] else "removed"),
             Cell(one["name"]),
-            Cell("nothing to measure" if one["measured"] is None else f"{one['measured']:g}", kind="n"),
+            Cell("nothing to measure" if one["measured"] is None else f"{one['measured']:g}"),
             Cell(f"{'at most' if one['name'].endswith('_max') else 'at least'} {one['bound']:g}"),
         ]
         for one in report["gates"]
@@ -181,7 +182,7 @@ def _groups(dimension: Figures) -> Table:
     rows = [
         [
             Cell(short(group["group"]), short(group["note"])),
-            Cell(number(group["people"]), kind="n"),
+            Cell(number(group["people"])),
             *(_cell(group, name) for name in TITLES),
         ]
         for group in groups[:GROUPS]
@@ -212,9 +213,9 @@ def _flagged(flags: Sequence[tuple[Figures, Figures, Figures]]) -> Table:
         [
             Cell(f"{short(dimension['title'])}: {short(group['group'])}", kind="flagged"),
             Cell(TITLES[flag["figure"]]),
-            Cell(written(flag["figure"], flag["group"]), kind="n"),
-            Cell(written(flag["figure"], flag["others"]), kind="n"),
-            Cell(f"{flag['p_corrected']:.2g}", kind="n"),
+            Cell(written(flag["figure"], flag["group"])),
+            Cell(written(flag["figure"], flag["others"])),
+            Cell(f"{flag['p_corrected']:.2g}"),
         ]
         for dimension, group, flag in flags[:GROUPS]
     ]
@@ -255,5 +256,5 @@ def _bars(board: Board, name: str) -> Chart | None:
         f"{metric.title} {arrow(metric)}".capitalize(),
         rows_svg(values),
         f"A bar for each of {counted(len(values), 'explainer')}: {metric.about}.",
-        table(("explainer", metric.title), [[value.name, Cell(value.text, kind="n")] for value in values]),
+        table(("explainer", metric.title), [[value.name, Cell(value.text)] for value in values]),
     )

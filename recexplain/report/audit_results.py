@@ -85,7 +85,7 @@ def sample(report: Report) -> Section:
     facts += [("items in their histories", number(counts["items_in_histories"]))]
     if counts["unknown_items_left_out"]:
         facts.append(("unknown items left out", number(counts["unknown_items_left_out"])))
-    excluded = [[Cell(short(one["reason"])), Cell(number(one["people"]), kind="n")] for one in known["excluded"]]
+    excluded = [[Cell(short(one["reason"])), Cell(number(one["people"]))] for one in known["excluded"]]
     tables = (table(("not audited, because", "people"), excluded),) if excluded else ()
     return Section("sample", "Whose histories", facts=tuple((n, short(v)) for n, v in facts), tables=tables)
 
@@ -107,10 +107,10 @@ def outcomes(report: Report) -> Section:
         "From everyone to a proof",
         rows_svg(bars),
         f"Bars: of {people(known['people'])}, {number(found['n'])} have a set that was found and confirmed.",
-        table(("step", "people"), [[name, Cell(number(n), kind="n")] for name, n in steps]),
+        table(("step", "people"), [[name, Cell(number(n))] for name, n in steps]),
     )
     rows = [
-        [Cell(LABELS[status], kind=status), Cell(number(one["n"]), kind="n"), share_cell(one), Cell(MEANINGS[status])]
+        [Cell(LABELS[status], kind=status), Cell(number(one["n"])), share_cell(one), Cell(MEANINGS[status])]
         for status, one in counts.items()
         if one["n"]
     ]
@@ -118,9 +118,9 @@ def outcomes(report: Report) -> Section:
     proven = report["none_found_proven_up_to"]
     if proven:
         heads = ("nothing found, all sets tested up to", "people")
-        tables.append(table(heads, [[f"{size} items", Cell(number(n), kind="n")] for size, n in proven.items()]))
+        tables.append(table(heads, [[f"{size} items", Cell(number(n))] for size, n in proven.items()]))
     if report["errors"]:
-        reasons = [[one["reason"], Cell(number(one["people"]), kind="n")] for one in report["errors"][:LEADERS]]
+        reasons = [[one["reason"], Cell(number(one["people"]))] for one in report["errors"][:LEADERS]]
         tables.append(table(("could not be explained, because", "people"), reasons))
     evaluations = report["evaluations"]
     effort = f"{number(evaluations['total'])} edited histories were scored"
@@ -189,9 +189,9 @@ def leaders(report: Report) -> Section | None:
         rows = [
             [
                 Cell(short(one["title"])),
-                Cell(number(one["people"]), kind="n"),
-                *([Cell(figure(one["weight"]), kind="n")] if weighed else []),
-                Cell(number(one["in_histories"]), kind="n"),
+                Cell(number(one["people"])),
+                *([Cell(figure(one["weight"]))] if weighed else []),
+                Cell(number(one["in_histories"])),
             ]
             for one in items
         ]
@@ -226,8 +226,7 @@ def shift(report: Report) -> Section | None:
         tables.append(table(("in a category of the explained item", "share"), rows))
         kinds = ("in_histories", "explaining", "explained", "replacing")
         parts = [
-            [one["category"], *(Cell(value_words(one[kind], in_percent=True), kind="n") for kind in kinds)]
-            for one in shares
+            [one["category"], *(Cell(value_words(one[kind], in_percent=True)) for kind in kinds)] for one in shares
         ]
         heads = ("category", "in histories", "explaining", "explained", "coming instead")
         tables.append(table(heads, parts, note="An item of several categories counts in each of them."))
@@ -280,7 +279,7 @@ def _histogram(title: str, counts: Mapping[str, int], *, below: str, beside: str
     total = sum(counts.values()) or 1
     values = [Value(name, n) for name, n in counts.items()]
     most = max(counts, key=lambda name: counts[name])
-    rows: Rows = [[name, Cell(number(n), kind="n"), Cell(percent(n / total), kind="n")] for name, n in counts.items()]
+    rows: Rows = [[name, Cell(number(n)), Cell(percent(n / total))] for name, n in counts.items()]
     alt = f"Bars: {beside} by {below}. Most, {number(counts[most])} of {number(total)}, at {most}."
     return chart(title, columns_svg(values, below=below, beside=beside), alt, table((below, beside, "share"), rows))
 
@@ -300,7 +299,7 @@ def _binned(counts: Mapping[int, int]) -> dict[str, int]:
 def _popularity(known: Mapping[str, float | None]) -> Chart:
     names = {name: name.removeprefix("of_").replace("_", " ") for name in known}
     values = [Value(names[name], value, text=value_words(value)) for name, value in known.items()]
-    rows: Rows = [[names[name], Cell(value_words(value), kind="n")] for name, value in known.items()]
+    rows: Rows = [[names[name], Cell(value_words(value))] for name, value in known.items()]
     heads = ("mean popularity of", "places of the audited histories")
     return chart(
         "How popular the items are",

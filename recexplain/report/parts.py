@@ -12,6 +12,7 @@ from recexplain.report.page import counted, number, percent
 from recexplain.report.scoreboard import figure
 
 LONGEST = 160  # characters of a title, a name or a reason
+BRIEF = 14  # characters
 NONE = "\N{EN DASH}"
 
 Share = Mapping[str, Any]  # n, of, share, low, high
@@ -26,6 +27,11 @@ class Cell:
     small: str = ""
     kind: str = ""  # a class of the style sheet
     link: str = ""  # an anchor of the same page
+
+    @property
+    def style(self) -> str:
+        """The classes of the cell; a brief text stays in one line."""
+        return " ".join(filter(None, (self.kind, "brief" if len(self.text) <= BRIEF else "")))
 
 
 @dataclass(frozen=True)
