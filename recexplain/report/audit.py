@@ -8,7 +8,7 @@ from recexplain.explanation import HIGH_NULL_RATE
 from recexplain.report import audit_checks, audit_results
 from recexplain.report.audit_cases import Case, cases_of, kinds_of, pictures_of, title_in
 from recexplain.report.page import counted, number, percent, render
-from recexplain.report.parts import NONE, Section, between, people, share_words, value_words
+from recexplain.report.parts import NONE, Section, between, people, share_words, short, value_words
 from recexplain.report.scoreboard import figure
 
 MOST = 3_000_000  # bytes
@@ -54,15 +54,20 @@ def audit_page(report: Report) -> str:
     sections = [section for one in RESULTS if (section := one(report)) is not None]
     cases = cases_of(report)
     shown, text = len(cases), _page(report, sections, cases, {})
-    while len(text.encode()) > MOST and (shown or any(section.charts for section in sections)):
-        if not shown:
-            sections = [replace(section, charts=()) for section in sections]
+    while shown and len(text.encode()) > MOST:
         shown //= 2
+        text = _page(report, sections, cases[:shown], {})
+    if len(text.encode()) > MOST:
+        sections = [_without_charts(section) for section in sections]
         text = _page(report, sections, cases[:shown], {})
     room = MOST - len(text.encode())
     kinds = [kind["users"] for kind in report["cases"]["kinds"]]
     pictures = pictures_of(cases[:shown], kinds, title_in(report), room - 1000 * shown)
     return _page(report, sections, cases[:shown], pictures)
+
+
+def _without_charts(section: Section) -> Section:
+    return replace(section, charts=(), parts=tuple(map(_without_charts, section.parts)))
 
 
 def _page(report: Report, sections: Sequence[Section], cases: Sequence[Case], pictures: Mapping[str, str]) -> str:
@@ -76,7 +81,7 @@ def _page(report: Report, sections: Sequence[Section], cases: Sequence[Case], pi
         left_out.append(counted(n_graphs - len(pictures), "picture of a causal graph", "pictures of causal graphs"))
     return render(
         "audit.j2",
-        heading=f"Audit of {report['identity']['model'].get('name', 'a recommender')}",
+        heading=f"Audit of {short(report['identity']['model'].get('name', 'a recommender'))}",
         n_people=report["outcomes"]["people"],
         summary=summary_of(report),
         tiles=_tiles(report),
@@ -100,7 +105,7 @@ def summary_of(report: Report) -> tuple[str, str, str]:
 
 def _found(report: Report) -> str:
     asked, known = report["identity"], report["outcomes"]
-    wanted = asked["wanted"] or asked["wanted_category"] or "a wanted item"
+    wanted = short(asked["wanted"] or asked["wanted_category"] or "a wanted item")
     tau = percent(asked["tau"]) if asked["tau"] is not None else ""
     consequence = CONSEQUENCES[asked["change"]].format(k=asked["k"], tau=tau, wanted=wanted)
     return (

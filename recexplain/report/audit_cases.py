@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -28,7 +28,7 @@ from recexplain.report.page import (
 )
 from recexplain.report.parts import LONGEST, NONE, Cell, Table, short, table
 
-LISTED, SEEN = 20, 100  # items of a list and of a history that a case shows at most
+LISTED, SEEN, NAMED = 20, 100, 12  # items of a list, of a history and of a sentence that a case shows at most
 REASON = 300  # characters
 
 Report = Mapping[str, Any]
@@ -71,7 +71,7 @@ def cases_of(report: Report) -> list[Case]:
     kinds: dict[str, list[str]] = {}
     for kind in known["kinds"]:
         for user in kind["users"]:
-            kinds.setdefault(user, []).append(kind["title"])
+            kinds.setdefault(user, []).append(short(kind["title"]))
     title = title_in(report)
     return [_case(n, people[user], tuple(kinds[user]), title) for n, user in enumerate(kinds, start=1)]
 
@@ -85,7 +85,7 @@ def kinds_of(report: Report, cases: Sequence[Case]) -> list[Kind]:
     for kind in report["cases"]["kinds"]:
         rows = [_row(people[user], shown.get(user), title) for user in kind["users"]]
         heads = ("person", "recommended", "without", "first afterwards", "outcome", "random sets")
-        kinds.append(Kind(kind["title"], kind["about"], table(heads, rows)))
+        kinds.append(Kind(short(kind["title"]), short(kind["about"]), table(heads, rows)))
     return kinds
 
 
@@ -133,7 +133,7 @@ def _case(place: int, person: Mapping[str, Any], kinds: tuple[str, ...], title: 
         kinds,
         e,
         person["graph"],
-        sentence_of(e, title),
+        _said(e, title),
         title(e.target),
         tuple(list_before(e, title)[:LISTED]),
         tuple(list_after(e, title)[:LISTED]),
@@ -144,6 +144,14 @@ def _case(place: int, person: Mapping[str, Any], kinds: tuple[str, ...], title: 
         tuple(_facts(e)),
         short(picture_text(e, title), 2 * LONGEST),
     )
+
+
+def _said(e: Explanation, title: Callable[[str], str]) -> Markup:
+    """Return the explanation's sentence, or one that does not name all items, where they are many."""
+    if len(e.items) <= NAMED:
+        return sentence_of(replace(e, error=short(e.error, REASON)) if e.error else e, title)
+    said = "Why <em>{}</em>? It takes {} of the history to change this; they are marked below."
+    return Markup(said).format(title(e.target), counted(len(e.items), "item"))  # noqa: S704  its values are escaped
 
 
 def _facts(e: Explanation) -> list[tuple[str, str]]:

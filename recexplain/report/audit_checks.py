@@ -23,7 +23,8 @@ from recexplain.report.scoreboard import Group, arrow, figure, groups_of
 Report = Mapping[str, Any]
 Figures = Mapping[str, Any]
 
-DIMENSIONS, GROUPS = 12, 40  # shown at most; report.json has all
+DIMENSIONS, GROUPS = 8, 30  # shown at most; report.json has all
+RULE = 400  # characters of a sentence
 CHARTS = 2  # pictures of a dimension
 DRAWN = ("explained", "size", "null_rate", "optimal_of_explained", "weak_of_explained", "ndcg")
 TITLES = {
@@ -51,7 +52,7 @@ def slices(report: Report) -> Section | None:
     return Section(
         "slices",
         "Whether groups of people fare alike",
-        (said, *known["rule"]["about"]),
+        (said, *(short(words, RULE) for words in known["rule"]["about"])),
         tables=(_flagged(flags),) if flags else (),
         notes=(hint, *more),
         parts=tuple(
