@@ -1,4 +1,4 @@
-"""The entry `recexplain audit`: a checkpoint and everyone's histories -> one row a person, report.json, gates."""
+"""The entry `recexplain audit`: a checkpoint and everyone's histories -> one row a person, a report, gates."""
 
 import json
 import platform
@@ -35,6 +35,7 @@ from recexplain.evaluation.config import dataset_of, explainer_in, id_in, ids_in
 from recexplain.evaluation.files import commit, open_folder, write_text
 from recexplain.explainers import Popularity
 from recexplain.explanation import STATUSES
+from recexplain.report.audit import audit_page
 from recexplain.sequences import Dataset
 
 GATE_FAILED = 3
@@ -42,7 +43,7 @@ GATE_FAILED = 3
 #: Options on which no row depends: a stopped audit may go on with others.
 FREE = (
     *("out", "checkpoint", "data", "histories", "engine", "workers", "spark", "gate", "device"),
-    *("users", "quality", "sensitivity", "comparison", "cases"),
+    *("users", "quality", "sensitivity", "comparison", "cases", "page"),
 )
 
 #: What a checkpoint of ours was trained on, in words.
@@ -72,7 +73,10 @@ def audit(config: DictConfig, out: Path) -> int:
         gates, run = gates_of(bounds, report), _about_the_run(config, seconds, n_explained)
         run |= {"report_seconds": round(time.monotonic() - began - seconds, 3), "comparison_seconds": counts.seconds}
         report |= {"gates": [asdict(gate) for gate in gates], "run": run}
-        write_text(out / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_text(out / "report.json", text)
+        if extras.has_page:
+            write_text(out / "report.html", audit_page(json.loads(text)))
         tidy(this.folders)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for line in (*_lines(report), *(gate.sentence for gate in gates)):

@@ -55,6 +55,7 @@ class Extras:
     compared: tuple[str, ...]  # explainers beside the audit's own
     other: Checkpoint | None  # another model of the same data
     users: UserTable | None
+    has_page: bool  # whether report.html is made of it
 
     @property
     def n_drawn(self) -> int:
@@ -64,6 +65,8 @@ class Extras:
 
 def extras_in(config: DictConfig, checkpoint: Checkpoint) -> Extras:
     """Return what is asked for; `OptionError` for what cannot be."""
+    if not isinstance(config.page, bool):
+        raise OptionError(f"page must be true or false, not {config.page!r}")
     explainers = config.comparison.explainers
     if not isinstance(explainers, ListConfig) or not all(isinstance(name, str) for name in explainers):
         raise OptionError(f"comparison.explainers must be a list of names such as [random,recency], not {explainers!r}")
@@ -77,6 +80,7 @@ def extras_in(config: DictConfig, checkpoint: Checkpoint) -> Extras:
         compared=tuple(dict.fromkeys(explainers)),
         other=_other(config.sensitivity.checkpoint, checkpoint),
         users=_users(config, checkpoint),
+        has_page=config.page,
     )
 
 

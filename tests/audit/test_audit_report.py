@@ -19,6 +19,7 @@ from recexplain.explainers.cases import Person
 from recexplain.explainers.driver import explain_case
 from recexplain.explanation import Explanation
 from recexplain.recommender import Recommender
+from recexplain.report.audit import audit_page
 from recexplain.report.board import Board
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -47,7 +48,7 @@ def write_people(folder: Path) -> None:
 
 
 def audit(own: Path, out: Path | str, *more: str) -> int:
-    words = [f"checkpoint={own}", *QUESTION, "workers=0", "buckets=4", *EXTRAS]
+    words = [f"checkpoint={own}", *QUESTION, "workers=0", "buckets=4", "page=false", *EXTRAS]
     return cli.main(["audit", *words, f"out={out}", *more])
 
 
@@ -57,7 +58,7 @@ def whole(own: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         write_people(folder)
-        assert audit(own, folder / "out", *USERS) == 0
+        assert audit(own, folder / "out", *USERS, "page=true") == 0
     return folder / "out"
 
 
@@ -85,6 +86,15 @@ def test_slices_of_user_columns_are_those_of_the_rows(whole: Path) -> None:
     assert (age["group"], age["note"]) == ("other groups", "6 groups together, of which some have fewer than 10 people")
     about = report["slices"]["users"]
     assert (about["people"], about["columns"], len(about["hash"])) == (40, ["team", "age"], 64)
+
+
+def test_the_page_is_that_of_the_report(whole: Path) -> None:
+    page = (whole / "report.html").read_text(encoding="utf-8")
+    assert page == audit_page(json.loads((whole / "report.json").read_text(encoding="utf-8")))
+    assert "Film &lt;1&gt;" in page
+    assert sorted(path.name for path in whole.iterdir()) == [
+        *("audit.json", "census.json", "explanations", "report.html", "report.json", "studies"),
+    ]
 
 
 def test_the_newest_item_is_ranked_as_by_evaluate(own: Path, whole: Path) -> None:

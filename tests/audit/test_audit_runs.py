@@ -16,7 +16,7 @@ from recexplain.schema import read_explanations
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SHORT = ("sensitivity.people=0", "comparison.people=0")  # test_audit_report.py has them
+SHORT = ("sensitivity.people=0", "comparison.people=0", "page=false")  # test_audit_report.py has them
 
 
 @pytest.fixture(scope="module")

@@ -150,6 +150,7 @@ def config(**users: Any) -> Any:
             "data": None,
             "histories": {"path": None},
             "cases": 5,
+            "page": True,
             "quality": {"people": 2000},
             "sensitivity": {"people": None, "checkpoint": None},
             "comparison": {"people": 3, "explainers": ["recency"]},
@@ -202,6 +203,7 @@ def test_wrong_options_are_refused(name: str) -> None:
 def test_wrong_numbers_and_names_are_refused() -> None:
     asked = config()
     for change, sentence in (
+        ({"page": 1}, "page must be true or false, not 1"),
         ({"cases": -1}, "cases must be a whole number of 0 or more, or null for none, not -1"),
         ({"quality": {"people": 1.5}}, "quality.people must be a whole number"),
         ({"comparison": {"people": 1, "explainers": "x"}}, "comparison.explainers must be a list of names"),
