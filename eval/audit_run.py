@@ -22,14 +22,15 @@ from recexplain.evaluation.audit_parts import Folders, is_finished, rows_of
 from recexplain.evaluation.audit_staging import (
     Census,
     Selection,
+    Users,
     census_of,
     dataset_batches,
     sampled,
     stage,
-    users_hash,
 )
 from recexplain.evaluation.audit_tally import Tally
 from recexplain.evaluation.files import write_text
+from recexplain.evaluation.progress import shown
 from recexplain.sequences import Dataset
 from recexplain.vocabulary import Vocabulary
 
@@ -100,15 +101,15 @@ def explained(audit: Audit) -> tuple[Counted, int]:
 def tallied(folders: Folders, counted: Counted, vocabulary: Vocabulary) -> Tally:
     """Count the rows of every bucket; `DataError` unless each holds just the people who went in."""
     tally = Tally(vocabulary)
-    for one in counted.buckets:
-        users: list[str] = []
+    for one in shown(counted.buckets, len(counted.buckets), "counting"):
+        users = Users()
         for rows in rows_of(folders, one.bucket):
             for row in rows:
                 tally.add(row)
-                users.append(str(row["user"]))
-        if users_hash(users) != one.users_hash:
+            users.add(str(row["user"]) for row in rows)
+        if users.hash != one.users_hash:
             raise DataError(
-                f"bucket {one.bucket} holds {len(users)} people, {one.n_people} went in, or others than these; remove "
+                f"bucket {one.bucket} holds {users.n} people, {one.n_people} went in, or others than these; remove "
                 f"{folders.of_bucket(one.bucket)} and run again"
             )
     return tally

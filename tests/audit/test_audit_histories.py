@@ -13,15 +13,15 @@ from audit_toys import people, write_csv
 from recexplain.errors import DataError, OptionError, RecExplainError
 from recexplain.evaluation import audit_histories
 from recexplain.evaluation.audit_histories import HistoryTable, batches_of, content_hash, layout_of
-from recexplain.evaluation.audit_kernel import bucket_of
+from recexplain.evaluation.audit_kernel import PEOPLE_SCHEMA, bucket_of
 from recexplain.evaluation.audit_staging import (
     Selection,
+    Users,
     census_of,
     people_in,
     sample_key,
     sampled,
     stage,
-    users_hash,
 )
 
 
@@ -35,12 +35,13 @@ def staged(path: Path, folder: Path, n_buckets: int = 3, **columns: Any) -> Path
 def read(folder: Path, n_buckets: int = 3, selection: Selection | None = None) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for bucket in range(n_buckets):
-        batch, _ = people_in(folder, bucket, selection or Selection())
-        users = batch["user"].to_pylist()
-        assert users == sorted(users)
-        assert all(bucket_of(user, n_buckets) == bucket for user in users)
-        assert not found.keys() & set(users)
-        found |= dict(zip(users, batch["history"].to_pylist(), strict=True))
+        for batch, _ in people_in(folder, bucket, selection or Selection()):
+            users = batch["user"].to_pylist()
+            assert batch.schema == PEOPLE_SCHEMA
+            assert users == sorted(users)
+            assert all(bucket_of(user, n_buckets) == bucket for user in users)
+            assert not found.keys() & set(users)
+            found |= dict(zip(users, batch["history"].to_pylist(), strict=True))
     return found
 
 
@@ -232,8 +233,14 @@ def test_a_person_without_items_is_not_lost(tmp_path: Path) -> None:
 
 
 def test_hashes_tell_what_differs(tmp_path: Path) -> None:
-    assert users_hash(["b", "a"]) == users_hash(["a", "b"])
-    assert len({users_hash(users) for users in (["a", "b"], ["ab"], ["a"], ["a", "a", "b"], [])}) == 5
+    def hash_of(users: list[str]) -> str:
+        counted = Users()
+        counted.add(users)
+        assert counted.n == len(users)
+        return counted.hash
+
+    assert hash_of(["b", "a"]) == hash_of(["a", "b"])
+    assert len({hash_of(users) for users in (["a", "b"], ["ab"], ["a"], ["a", "a", "b"], ["a", "a"], [])}) == 6
     for name, text in {"a": "1", "b": "2", "c": "12"}.items():
         (tmp_path / name).write_text(text)
     a, b, c = (str(tmp_path / name) for name in "abc")

@@ -61,7 +61,7 @@ def test_everyone_is_explained_as_by_explain(own: Path, whole: Path, capsys: pyt
     printed = capsys.readouterr()
     assert printed.err == ""
     lines = printed.out.splitlines()
-    assert lines[0].startswith("40 people in, 40 out: ")
+    assert lines[1].startswith("40 people in, 40 out: ")  # after the bar
     assert lines[-2].startswith("0 of them in this run")
     assert lines[-1] == str(whole)
 
