@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from recexplain.errors import DataError, OptionError
 from recexplain.tables import SEPARATORS, distinct
 
-ROWS = 50_000  # of a table at a time
+ROWS = 50_000  # of a table at a time; of one with a list of items a row a twenty-fifth
 
 #: One row an interaction. A time is `whole + rest`, so that neither large whole numbers nor fractions are rounded.
 LONG = pa.schema(
@@ -93,10 +93,10 @@ def content_hash(parts: Sequence[str]) -> str:
 
 
 def batches_of(layout: Layout, part: int) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of one part, at most `ROWS` at a time, in `layout.schema`."""
+    """Yield the rows of one part, a bounded number at a time, in `layout.schema`."""
     table, path = layout.table, Path(layout.parts[part])
     read = _parquet_rows if path.suffix == ".parquet" else _text_rows
-    for start, columns, place in read(path, table):
+    for start, columns, place in read(path, table, ROWS // 25 if layout.is_wide else ROWS):
         rows = _Rows(path, place)
         users = rows.ids(columns[table.user_col], table.user_col)
         if layout.is_wide:
@@ -231,7 +231,7 @@ def _parquet(path: Path) -> pq.ParquetFile:
         raise DataError(f"{path} is no readable Parquet file: {str(error).splitlines()[0]}") from None
 
 
-def _parquet_rows(path: Path, table: HistoryTable, rows: int = ROWS) -> Read:
+def _parquet_rows(path: Path, table: HistoryTable, rows: int) -> Read:
     file, start = _parquet(path), 0
     names = [n for n in (table.user_col, table.item_col, table.time_col) if n in file.schema_arrow.names]
     try:
@@ -251,7 +251,7 @@ def _plain(column: pa.Array) -> Sequence[Any]:
     return values
 
 
-def _text_rows(path: Path, table: HistoryTable, rows: int = ROWS) -> Read:
+def _text_rows(path: Path, table: HistoryTable, rows: int) -> Read:
     """Yield the rows of a text file; a row of another length is an error, blank lines may stand at the end only."""
     names = _names(path, table)
     waiting, start = _cells(path, table), 0
