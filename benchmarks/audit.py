@@ -1,8 +1,8 @@
 """What an audit costs by engine, cores and number of people; as Markdown tables.
 
-    python benchmarks/audit.py what=engine people=1000,10000,100000 engine=local workers=2
-    python benchmarks/audit.py what=engine people=1000,10000,100000 engine=spark
-    python benchmarks/audit.py what=model checkpoint=outputs/ml1m-50/checkpoint.ckpt people=1000,3000 workers=1,2
+    python benchmarks/audit.py what=engine people=10,1000,10000,100000 engine=local workers=2
+    python benchmarks/audit.py what=engine people=10,1000,10000,100000 engine=spark
+    python benchmarks/audit.py what=model checkpoint=outputs/ml1m-50/checkpoint.ckpt people=10,1000,3000 workers=1,2
 
 `what=engine`: invented people with histories as long as MovieLens-1M's, and a recommender that only counts, so that
 the engine is what is timed. `what=model`: the people of the checkpoint's data, under new ids where more are asked for.
@@ -45,7 +45,6 @@ from recexplain.vocabulary import Vocabulary
 N_ITEMS = 1_000  # of invented histories
 MEDIAN, SPREAD, SHORTEST, LONGEST = 96, 1.15, 20, 2_314  # MovieLens-1M: quartiles 44, 96 and 208, from 20 to 2,314
 PEOPLE_A_PART = 5_000
-AT_START = 10  # people: what their audit takes is what starting takes
 
 ALONE = 10_000  # people who are explained once more without an engine
 
@@ -55,7 +54,7 @@ DEFAULTS = {
     "what": "engine",
     "engine": "local",
     "workers": "2",
-    "people": "1000,10000,100000",
+    "people": "10,1000,10000,100000",
     "buckets": "64",
     "form": "rows",  # or lists: a row a person
     "change": "top1",
@@ -239,13 +238,13 @@ def main(given: Mapping[str, str]) -> None:
     print("| people | workers | items | cpu s | clock s | people a minute | peak MiB | bytes a row | staged | ", end="")
     print("explaining alone, cpu ms a person |\n|" + "---:|" * 10)
     for workers in given["workers"].split(","):
-        costs = [_row({**given, "workers": workers}, int(n)) for n in (str(AT_START), *given["people"].split(","))]
+        costs = [_row({**given, "workers": workers}, int(n)) for n in given["people"].split(",")]
         if len(costs) > 2:
             _print_slope(costs)
 
 
 def _print_slope(costs: Sequence[Cost]) -> None:
-    """Print how cost goes with people; what an audit of next to nobody takes is its start, and is taken off."""
+    """Print how cost goes with people; the first audit, of next to nobody, is taken for what starting costs."""
     start, costs = costs[0].cpu_s, costs[1:]
     people, seconds = np.log([one.people for one in costs]), [one.cpu_s for one in costs]
     slope, raw = (np.polyfit(people, np.log(np.array(seconds) - off), 1)[0] for off in (start, 0))

@@ -171,7 +171,7 @@ def test_a_full_disk_is_named_and_the_rest_goes_on_later(staged: Any, tmp_path: 
     folders, census, wanted = staged
     small = Folders(str(tmp_path / "small"))
     Path(small.out).mkdir()
-    mounted = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small.out]
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", small.out]
     if subprocess.run(mounted, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small disk takes the rights of root")
     try:
