@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from recexplain.errors import DataError, OptionError
 from recexplain.tables import SEPARATORS, distinct
 
-ROWS = 50_000  # of a table at a time
+ROWS = 50_000  # of a table at a time; of one with a list of items a row a twenty-fifth
 
 #: One row an interaction. A time is `whole + rest`, so that neither large whole numbers nor fractions are rounded.
 LONG = pa.schema(
@@ -93,9 +93,9 @@ def content_hash(parts: Sequence[str]) -> str:
 
 
 def batches_of(layout: Layout, part: int) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of one part, at most `ROWS` at a time, in `layout.schema`."""
+    """Yield the rows of one part, a bounded number at a time, in `layout.schema`."""
     table, path = layout.table, Path(layout.parts[part])
-    for start, columns, place in _rows(path, table):
+    for start, columns, place in _rows(path, table, ROWS // 25 if layout.is_wide else ROWS):
         rows = _Rows(path, place)
         users = rows.ids(columns[table.user_col], table.user_col)
         if layout.is_wide:

@@ -10,9 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recexplain.errors import DataError
+from recexplain.evaluation.audit_apart import explained_apart
 from recexplain.evaluation.audit_kernel import Job, explained_batches
-from recexplain.evaluation.audit_staging import Census, Selection, people_in, users_hash
+from recexplain.evaluation.audit_staging import Census, Selection, Users, people_in, reason_of
 from recexplain.schema import SCHEMA
+
+TOGETHER = 2  # tries of a bucket before its people are explained one by one, each in a process of their own
+BATCHES = 16  # of rows are written together: a row group of a few rows takes more room than they
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,12 @@ class Folders:
         return self.explanations / f"bucket={bucket}"
 
 
-def explain_bucket(job: Job, folders: Folders, selection: Selection, bucket: int) -> Iterator[pa.RecordBatch]:
-    """Yield the explanations of a staged bucket."""
-    people, _ = people_in(folders.staged, bucket, selection)
-    yield from explained_batches(job, [people])
+def explain_bucket(
+    job: Job, folders: Folders, selection: Selection, bucket: int, *, n_tries: int = 0
+) -> Iterator[pa.RecordBatch]:
+    """Yield the explanations of a staged bucket, on the tries after `TOGETHER` with its people apart."""
+    people = (batch for batch, _ in people_in(folders.staged, bucket, selection))
+    yield from (explained_batches if n_tries < TOGETHER else explained_apart)(job, people)
 
 
 def write_bucket(folder: Path, batches: Iterable[pa.RecordBatch]) -> Iterator[int]:
@@ -53,18 +59,23 @@ def write_bucket(folder: Path, batches: Iterable[pa.RecordBatch]) -> Iterator[in
         folder.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             with pq.ParquetWriter(file, SCHEMA) as writer:
+                waiting: list[pa.RecordBatch] = []
                 for batch in batches:
-                    writer.write_batch(batch)
+                    waiting.append(batch)
+                    if len(waiting) == BATCHES:
+                        writer.write_table(pa.Table.from_batches(waiting))
+                        waiting = []
                     yield batch.num_rows
+                if waiting:
+                    writer.write_table(pa.Table.from_batches(waiting))
             file.flush()
             os.fsync(file.fileno())
         for left in set(folder.iterdir()) - {temporary}:
             left.unlink()
         temporary.rename(path)
     except OSError as error:
-        reason = error.strerror or str(error)
         kept = "finished buckets are kept, and the same command goes on with the rest"
-        raise DataError(f"{path} cannot be finished: {reason}; {kept}") from None
+        raise DataError(f"{path} cannot be finished: {reason_of(error)}; {kept}") from None
     finally:
         with suppress(OSError):  # the folder may be the trouble
             temporary.unlink(missing_ok=True)
@@ -94,12 +105,12 @@ def is_finished(folders: Folders, job: Job, census: Census) -> bool:
         "seed": job.options.seed,
         "explainer": job.explainer.name,
     }
-    users: list[str] = []
+    users = Users()
     try:
-        for rows in rows_of(folders, census.bucket):
+        for rows in rows_of(folders, census.bucket, ["user", *wanted]):
             if any(row[name] != value for row in rows for name, value in wanted.items()):
                 return False
-            users += [str(row["user"]) for row in rows]
+            users.add(str(row["user"]) for row in rows)
     except (DataError, KeyError):
         return False
-    return bool(len(users) == census.n_people and users_hash(users) == census.users_hash)
+    return bool(users.n == census.n_people and users.hash == census.users_hash)

@@ -25,15 +25,16 @@ from recexplain.evaluation.audit_population import n_staged
 from recexplain.evaluation.audit_staging import (
     Census,
     Selection,
+    Users,
     census_of,
     dataset_batches,
     sampled,
     stage,
-    users_hash,
 )
 from recexplain.evaluation.audit_tally import Tally
 from recexplain.evaluation.audit_users import Properties
 from recexplain.evaluation.files import write_text
+from recexplain.evaluation.progress import shown
 from recexplain.sequences import Dataset
 
 
@@ -103,17 +104,17 @@ def explained(audit: Audit) -> tuple[Counted, int]:
 
 def count_rows(tally: Tally, folders: Folders, counted: Counted, properties: Properties | None) -> None:
     """Count the rows of every bucket; `DataError` unless each holds just the people who went in."""
-    for one in counted.buckets:
-        users: list[str] = []
+    for one in shown(counted.buckets, len(counted.buckets), "counting"):
+        users = Users()
         groups = properties.of_bucket(one.bucket) if properties and one.n_people else {}
         nobody = properties.nobody() if properties else {}
         for rows in rows_of(folders, one.bucket):
             for row in rows:
                 tally.add(row, groups.get(str(row["user"]), nobody))
-                users.append(str(row["user"]))
-        if users_hash(users) != one.users_hash:
+            users.add(str(row["user"]) for row in rows)
+        if users.hash != one.users_hash:
             raise DataError(
-                f"bucket {one.bucket} holds {len(users)} people, {one.n_people} went in, or others than these; remove "
+                f"bucket {one.bucket} holds {users.n} people, {one.n_people} went in, or others than these; remove "
                 f"{folders.of_bucket(one.bucket)} and run again"
             )
 

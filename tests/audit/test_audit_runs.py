@@ -1,6 +1,7 @@
 """`recexplain audit` on this machine: the same rows in every way, stopped and going on, gates, refusals."""
 
 import json
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def test_everyone_is_explained_as_by_explain(own: Path, whole: Path, capsys: pyt
     printed = capsys.readouterr()
     assert printed.err == ""
     lines = printed.out.splitlines()
-    assert lines[0].startswith("40 people in, 40 out: ")
+    assert lines[1].startswith("40 people in, 40 out: ")  # after the bar
     assert lines[-2].startswith("0 of them in this run")
     assert lines[-1] == str(whole)
 
@@ -229,12 +230,30 @@ def test_what_is_half_written_foreign_or_gone_is_explained_again(
     same("out", whole)
 
 
-def test_two_audits_do_not_share_a_folder(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with alone(Path("out")):
-        assert audit(own, "out") == 2
+@pytest.mark.parametrize("engine", ["local", "spark"])
+def test_two_audits_do_not_share_a_folder(engine: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with alone(Path("out")):  # the first one, whatever its engine
+        assert audit(own, "out", f"engine={engine}") == 2
         assert "another audit is at work in out; wait, or choose another folder with out=" in capsys.readouterr().err
         assert not any(Path("out").iterdir())
     assert audit(own, "out", "limit=3") == 0
+
+
+def test_a_disk_that_takes_no_more_is_named_and_leaves_nothing_half_written(
+    own: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(Path("ratings.csv"), people())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))  # bytes a file: the notes fit, histories do not
+    try:
+        assert audit(own, "out", "histories.path=ratings.csv") == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said = capsys.readouterr().err
+    assert said == "recexplain: the histories cannot be sorted into buckets in out: File too large; run again\n"
+    assert [path.name for path in Path("out").iterdir()] == ["audit.json"]
+    assert audit(own, "out", "histories.path=ratings.csv") == 0
+    same("out", whole)
 
 
 REFUSED = {
