@@ -8,9 +8,11 @@ No film, person or viewing of any real data is in them. What the model learns of
 import csv
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 PEOPLE, SEED, SHOWN = 400, 7, "p17"
