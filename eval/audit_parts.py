@@ -1,7 +1,7 @@
 """The rows of a bucket on disk: written whole or not at all, and known again when an audit goes on."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,11 +75,11 @@ def parts_of(folders: Folders, bucket: int) -> list[Path]:
     return sorted(folders.of_bucket(bucket).glob("*.parquet"))
 
 
-def rows_of(folders: Folders, bucket: int) -> Iterator[list[dict[str, object]]]:
+def rows_of(folders: Folders, bucket: int, columns: Sequence[str] | None = None) -> Iterator[list[dict[str, object]]]:
     """Yield the explanations of a bucket as plain rows, some at a time; `DataError` where a file is damaged."""
     for path in parts_of(folders, bucket):
         try:
-            for batch in pq.ParquetFile(path).iter_batches(batch_size=1024):
+            for batch in pq.ParquetFile(path).iter_batches(batch_size=1024, columns=columns):
                 yield batch.to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path} is damaged: {str(error).splitlines()[0]}; remove it and run again") from None

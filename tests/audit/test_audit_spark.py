@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.skipif("RECEXPLAIN_SLOW" not in os.environ, reason="minutes; RECEXPLAIN_SLOW=1 and .ci/run do it"),
 ]
 
+SHORT = ("sensitivity.people=4", "comparison.people=4", "page=false")
 SPARK = ("engine=spark", "spark.master='local[2,4]'")
 
 
@@ -49,7 +50,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def audit(own: Path, out: Path | str, *more: str) -> int:
-    words = [f"checkpoint={own}", "change=leaves", "k=3", "max_evaluations=120", "workers=0", "buckets=3"]
+    words = [f"checkpoint={own}", "change=leaves", "k=3", "max_evaluations=120", "workers=0", "buckets=3", *SHORT]
     return cli.main(["audit", *words, f"out={out}", *more])
 
 
