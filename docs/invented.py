@@ -1,6 +1,6 @@
 """Make the pictures of the README from an invented catalogue and invented people: a person's page, an audit's report.
 
-    .venv/bin/python docs/invented.py outputs/invented    # needs chromium and chromedriver (Debian: chromium-driver)
+    .venv/bin/python docs/invented.py outputs/invented    # needs chromium
 
 No film, person or viewing of any real data is in them. What the model learns of these people means nothing.
 """
@@ -8,12 +8,14 @@ No film, person or viewing of any real data is in them. What the model learns of
 import csv
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
-PEOPLE, SEED = 400, 7
+PEOPLE, SEED, SHOWN = 400, 7, "p17"
 
 FILMS = {
     "Crime": (
@@ -66,8 +68,28 @@ def main() -> None:
     small = ["model.max_length=30", "model.dim=32", "recipe.epochs=30"]
     run("train", *data, "data.category_col=genre", *small, f"out={out}/trained")
     checkpoint = f"checkpoint={out}/trained/checkpoint.ckpt"
-    run("explain", checkpoint, "users=[p17]", f"out={out}/explained")
-    run("audit", checkpoint, "limit=150", f"out={out}/audit", "gate.explained=0.9")
+    run("explain", checkpoint, f"users=[{SHOWN}]", f"out={out}/explained")
+    users = [f"users.path={out}/people.csv", "users.columns=[age]"]
+    run("audit", checkpoint, "change=leaves", "k=5", *users, "gate.explained=0.95", f"out={out}/audit")
+    photograph(out / "explained" / "users" / "1.html", ROOT / "docs" / "page.png", height=2300)
+    photograph(out / "audit" / "report.html", ROOT / "docs" / "report.png", height=2300)
+
+
+def photograph(page: Path, picture: Path, *, height: int) -> None:
+    """Write the top of a page as a picture of few colours."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "page.png"
+        flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            f"--user-data-dir={folder}/profile",
+        ]
+        size = [f"--window-size=1100,{height}", f"--screenshot={whole}"]
+        subprocess.run(["chromium", *flags, *size, page.resolve().as_uri()], check=True)  # noqa: S603, S607
+        small = Image.open(whole).convert("RGB").quantize(32, dither=Image.Dither.NONE)
+        small.save(picture, optimize=True)
 
 
 def run(*words: str) -> None:

@@ -72,7 +72,8 @@ def board() -> dict[str, Any]:
     scores = tuple(Score(one.name, 2.0, 1.5, 2.5, 10, True, False, 0.0, 0.0, 0.0, 10) for one in metrics)
     row = Row(EVIL, "toy", "", 10, None, (("optimal", 10),), (), scores, ((2, 10),))
     gone = Row("attention", "attention", "", 10, f"no attention {EVIL}", (("error", 10),), ())
-    return Board((("k", "3"),), 10, 10, 5, 1000, (0.0, 1.0), metrics, (row, gone)).to_dict()
+    settings = (("change", "leaves"), ("k", "3"), ("removal", "delete"), ("max_evaluations", "200"))
+    return Board(settings, 10, 10, 5, 1000, (0.0, 1.0), metrics, (row, gone)).to_dict()
 
 
 def report(**changes: Any) -> dict[str, Any]:
@@ -142,6 +143,7 @@ def report(**changes: Any) -> dict[str, Any]:
         },
         "slices": {
             "rule": {"about": [f"A gap is {EVIL}."]},
+            "users": {"hash": "users-hash-5", "people": 12, "user_col": "user_id", "columns": ["x"]},
             "dimensions": [
                 {
                     "name": "x", "title": f"by {EVIL}", "is_user_column": True, "n_flags": 1,
@@ -202,7 +204,7 @@ def nobody(**counts: int) -> dict[str, Any]:
             },
         },
         categories={"same_as_explained": {"explaining_items": none}, "shares": []},
-        slices={"rule": {"about": []}, "dimensions": []},
+        slices={"rule": {"about": []}, "users": None, "dimensions": []},
         sensitivity=None,
         comparison=None,
         errors=[],

@@ -13,6 +13,7 @@ from recexplain.report.parts import (
     Table,
     chart,
     mean_cell,
+    people,
     share_cell,
     short,
     table,
@@ -53,6 +54,7 @@ def slices(report: Report) -> Section | None:
         "slices",
         "Whether groups of people fare alike",
         (said, *(short(words, RULE) for words in known["rule"]["about"])),
+        _users(known["users"]),
         tables=(_flagged(flags),) if flags else (),
         notes=(hint, *more),
         parts=tuple(
@@ -149,6 +151,14 @@ def gates(report: Report) -> Section | None:
 
 
 # Pieces
+
+
+def _users(known: Figures | None) -> tuple[tuple[str, str], ...]:
+    """Return which table of people the slices are from, where there is one."""
+    if known is None:
+        return ()
+    columns = f"{', '.join(map(str, known['columns']))}, of {people(known['people'])}"
+    return (("table of people", short(columns)), ("hash of the table", str(known["hash"])))
 
 
 def _drawn(dimension: Figures, everyone: Figures) -> list[Chart]:

@@ -45,23 +45,23 @@ class Browser:
             width=width, height=900, deviceScaleFactor=1, mobile=width < 600,
         )  # fmt: skip
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self._tell("Emulation.setEmulatedMedia", features=[scheme])
+        self._tell("Emulation.setEmulatedMedia", media="", features=[scheme])
         for log in ("browser", "performance"):
-            self.driver.get_log(log)  # type: ignore[no-untyped-call]
+            self.driver.get_log(log)
         self.driver.get(path.resolve().as_uri())
 
     def requests(self) -> list[str]:
         """Return the addresses asked for since the page was opened, this one first."""
-        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]  # type: ignore[no-untyped-call]
+        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
 
     def complaints(self) -> list[str]:
         """Return what stands in the console since the page was opened."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def ask(self, script: str, *arguments: object) -> Any:
         """Return the value of a script in the page."""
-        return self.driver.execute_script(f"return {script}", *arguments)  # type: ignore[no-untyped-call]
+        return self.driver.execute_script(f"return {script}", *arguments)
 
     def click(self, selector: str) -> None:
         """Click the first element of a CSS selector."""
@@ -71,9 +71,13 @@ class Browser:
         """Return the page as it is printed."""
         return base64.b64decode(self._tell("Page.printToPDF", printBackground=True)["data"])
 
+    def print_styles(self) -> None:
+        """Lay the page out as for paper, in the same window."""
+        self._tell("Emulation.setEmulatedMedia", media="print")
+
     def screenshot(self) -> bytes:
         """Return a PNG of the whole page, also of what does not fit the window."""
         return base64.b64decode(self._tell("Page.captureScreenshot", captureBeyondViewport=True)["data"])
 
     def _tell(self, command: str, **parameters: object) -> Any:
-        return self.driver.execute_cdp_cmd(command, parameters)  # type: ignore[no-untyped-call]
+        return self.driver.execute_cdp_cmd(command, parameters)

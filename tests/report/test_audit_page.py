@@ -131,7 +131,14 @@ def test_slices_show_their_intervals_and_mark_what_is_flagged(html: str) -> None
     marked = [e for e in Page(html).elements if "flagged" in e.attributes.get("class", "").split()]
     assert [squeezed(e.text) for e in marked].count("50 % 25 to 75 %") == 2  # in the table, and under the picture
     assert "1 gap flagged." in shown(html)
-    none = report(slices={"rule": {"about": []}, "dimensions": [{"title": "age", "groups": [group("x", optimal=1)]}]})
+    assert "table of people x, of 12 people hash of the table users-hash-5" in shown(html)
+    none = report(
+        slices={
+            "rule": {"about": []},
+            "users": None,
+            "dimensions": [{"title": "age", "groups": [group("x", optimal=1)]}],
+        }
+    )
     assert "No gap is flagged." in shown(audit_page(none))
 
 
@@ -252,9 +259,9 @@ def test_no_user_base_makes_it_larger_than_its_bound() -> None:
         FOUND, history=history, n_unseen=100, positions=tuple(range(200, 2900)), items=history[200:2900], k=500,
         before=history[:500], after=history[100:600], alternatives=(), n_minimal=None, user=long,
     )  # fmt: skip
-    people = [case(replace(big, user=f"{n}{long}"), edges=0) for n in range(60)]
-    groups = [group(f"{n}{long}", optimal=n + 1, error=1) for n in range(300)]
-    dimensions = [{"title": f"{n}{long}", "groups": groups} for n in range(30)]
+    people = [case(replace(big, user=f"{n}{long}"), edges=0) for n in range(30)]
+    groups = [group(f"{n}{long}", optimal=n + 1, error=1) for n in range(100)]
+    dimensions = [{"title": f"{n}{long}", "groups": groups} for n in range(12)]
     item = {"item": "1", "title": long, "people": 3, "in_histories": 7}
     known = report(
         cases={
@@ -262,15 +269,15 @@ def test_no_user_base_makes_it_larger_than_its_bound() -> None:
             "titles": dict.fromkeys(history, long),
             "people": people,
         },
-        slices={"rule": {"about": [long]}, "dimensions": dimensions},
+        slices={"rule": {"about": [long]}, "users": None, "dimensions": dimensions},
         items=dict.fromkeys(("explaining", "explained", "replacing", "recommended"), [item] * 50),
         errors=[{"reason": long, "people": 1}] * 50,
     )
     html = audit_page(known)
     assert len(html.encode()) <= MOST
     text = shown(html)
-    assert "22 more slices in report.json." in text
-    assert "270 more groups in report.json." in text
+    assert "4 more slices in report.json." in text
+    assert "70 more groups in report.json." in text
     assert f"The first {LISTED} of 500." in text
     assert "It takes 2,700 items of the history to change this" in text
     assert f"{SEEN} items, the newest that the model saw; 2,800 older ones besides" in text
