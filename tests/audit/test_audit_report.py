@@ -23,7 +23,7 @@ from recexplain.report.board import Board
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-N = 6  # people of the samples
+N = 4  # people of the samples
 QUESTION = ("change=leaves", "k=3", "max_evaluations=60")
 EXTRAS = (f"sensitivity.people={N}", f"comparison.people={N}", "comparison.explainers=[recency,attention]", "cases=2")
 USERS = ("users.path=people.csv", "users.columns=[team,age]")
@@ -57,7 +57,7 @@ def whole(own: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         write_people(folder)
-        assert audit(own, folder / "out", *USERS, "page=true") == 0
+        assert audit(own, folder / "out", *USERS) == 0
     return folder / "out"
 
 
@@ -87,12 +87,14 @@ def test_slices_of_user_columns_are_those_of_the_rows(whole: Path) -> None:
     assert (about["people"], about["columns"], len(about["hash"])) == (40, ["team", "age"], 64)
 
 
-def test_the_page_is_that_of_the_report(whole: Path) -> None:
-    page = (whole / "report.html").read_text(encoding="utf-8")
-    assert report_of(whole)["rows_hash"] in page
-    assert "Film &lt;1&gt;" in page
-    assert sorted(path.name for path in whole.iterdir()) == [
-        *("audit.json", "census.json", "explanations", "report.html", "report.json", "studies"),
+def test_the_page_is_that_of_the_report(own: Path) -> None:
+    assert audit(own, "out", "limit=3", "sensitivity.people=0", "comparison.people=0", "cases=1", "page=true") == 0
+    page = Path("out/report.html").read_text(encoding="utf-8")
+    assert report_of("out")["rows_hash"] in page
+    assert "Film &lt;" in page
+    assert "Film <" not in page
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        *("audit.json", "census.json", "explanations", "report.html", "report.json"),
     ]
 
 
@@ -133,7 +135,7 @@ def test_steadiness_is_that_of_explanations_made_again(own: Path, whole: Path) -
     again = list(explain_many(recommender, shorter, users=[one.user for one in before], **asked))
     both = [(set(a.positions), set(b.positions)) for a, b in zip(before, again, strict=True) if a.items and b.items]
     item = checks["item"]
-    assert item["found_both"] == len(both) > 1
+    assert item["found_both"] == len(both) > 0
     assert item["jaccard"]["mean"] == pytest.approx(sum(len(a & b) / len(a | b) for a, b in both) / len(both), abs=1e-6)
     more = {one["name"]: one["share"] for one in item["more"]}
     assert more["same_target"]["n"] == sum(a.target == b.target for a, b in zip(before, again, strict=True))
@@ -198,13 +200,13 @@ def test_samples_are_not_asked_again_and_a_stopped_one_goes_on(
     assert users == []
     assert report_of(whole) == before
     with monkeypatch.context() as patch:
-        counted(patch, 9)
+        counted(patch, 7)
         assert audit(own, "out", *USERS) == 130
     assert not Path("out/report.json").exists()
     assert not Path("out/users").exists()
     users.clear()
     assert audit(own, "out", *USERS) == 0
-    assert 0 < len(users) < 8 * N - 8
+    assert 0 < len(users) <= 7 * N
     assert report_of("out") == before
     users.clear()
     larger = (f"sensitivity.people={N + 2}", f"comparison.people={N - 2}")
