@@ -12,6 +12,7 @@ from recexplain.report.parts import NONE, Section, between, people, share_words,
 from recexplain.report.scoreboard import figure
 
 MOST = 3_000_000  # bytes
+MARKUP = 2500  # bytes at most around a picture, its text for those who cannot see it included
 
 Report = Mapping[str, Any]
 
@@ -62,7 +63,7 @@ def audit_page(report: Report) -> str:
         text = _page(report, sections, cases[:shown], {})
     room = MOST - len(text.encode())
     kinds = [kind["users"] for kind in report["cases"]["kinds"]]
-    pictures = pictures_of(cases[:shown], kinds, title_in(report), room - 1000 * shown)
+    pictures = pictures_of(cases[:shown], kinds, title_in(report), room - MARKUP * shown)
     return _page(report, sections, cases[:shown], pictures)
 
 

@@ -44,7 +44,6 @@ class Case:
     explanation: Explanation
     graph: Mapping[str, Any] | None
     sentence: Markup
-    target: str
     before: tuple[Entry, ...]
     after: tuple[Entry, ...]
     seen: tuple[Entry, ...]  # the newest of what the model saw
@@ -134,7 +133,6 @@ def _case(place: int, person: Mapping[str, Any], kinds: tuple[str, ...], title: 
         e,
         person["graph"],
         _said(e, title),
-        title(e.target),
         tuple(list_before(e, title)[:LISTED]),
         tuple(list_after(e, title)[:LISTED]),
         tuple(seen[-SEEN:]),
