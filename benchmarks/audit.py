@@ -161,7 +161,11 @@ def _job(given: Mapping[str, str]) -> Job:
         return Job(counting, Recency(), Options("top1", 10, max_evaluations=50))
     checkpoint = read_checkpoint(given["checkpoint"])
     path = str(Path(given["checkpoint"]).resolve())
-    return Job(FromCheckpoint(path, "cpu", checkpoint.model_hash), Causal(), Options(given["change"], 10))
+    return Job(
+        FromCheckpoint(path, "cpu", checkpoint.model_hash),
+        Causal(),
+        Options(given["change"], 10, max_evaluations=2_000),
+    )
 
 
 def _size(folder: Path) -> int:
