@@ -18,7 +18,7 @@ from recexplain.checkpoint import Checkpoint
 from recexplain.counterfactual import Options
 from recexplain.errors import DataError
 from recexplain.evaluation.audit_drawn import Drawn
-from recexplain.evaluation.audit_groups import K, mean_of, share
+from recexplain.evaluation.audit_groups import Group, K, mean_of, share
 from recexplain.evaluation.contestants import contestants
 from recexplain.evaluation.journal import Journal, damaged
 from recexplain.evaluation.measure import Measured
@@ -79,16 +79,13 @@ def newest_ranks(study: Study, people: Sequence[Drawn]) -> list[tuple[Drawn, int
 def quality_of(ranks: Counter[int], *, n_drawn: int, history: str) -> dict[str, Any]:
     """Return what ranks of newest items come to: NDCG and hit rate at `K`, and MRR."""
     of = "newest item" if history == "full" else "newest item but one, for the newest is left out of histories here,"
-    gains = Counter[float]()
-    for rank, n in ranks.items():
-        gains[1 / np.log2(rank + 1).item() if rank <= K else 0.0] += n
     return {
         "about": f"How the model ranks the {of} of a person among all items of the catalogue, from the items before "
         "it. Items seen before are no candidates.",
         "drawn": drawn_words(n_drawn),
         "k": K,
         "people": ranks.total(),
-        "ndcg": mean_of(gains),
+        "ndcg": mean_of(Group(ranks=ranks).gains),
         "hit_rate": share(sum(n for rank, n in ranks.items() if rank <= K), ranks.total()),
         "mrr": mean_of({1 / rank: n for rank, n in ranks.items()}),
     }

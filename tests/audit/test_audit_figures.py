@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations
-from math import comb
+from math import comb, log2
 from typing import Any
 
 import numpy as np
@@ -190,8 +190,8 @@ def group(n_people: int, n_found: int, *, size: int = 1, rate: float = 0.0, rank
 
 def test_means_and_ndcg_by_hand() -> None:
     assert mean_of(Counter({1: 1, 2: 1, 6: 2}))["mean"] == 3.75
-    one = Group(ranks=Counter({1: 1, 3: 1, 11: 2}))
-    assert figures(one)["ndcg"]["mean"] == pytest.approx((1 + 0.5) / 4)
+    one = Group(ranks=Counter({1: 1, 3: 1, 10: 1, 11: 1}))
+    assert figures(one)["ndcg"]["mean"] == pytest.approx((1 + 0.5 + 1 / log2(11)) / 4, abs=1e-6)
     assert mean_of({}) == {"n": 0, "mean": None, "low": None, "high": None}
     assert mean_of({7: 1}) == {"n": 1, "mean": 7.0, "low": None, "high": None}
     assert mean_of({0: 99, 1: 1})["low"] == 0  # never below what a number of 0 or more can be
