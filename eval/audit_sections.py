@@ -1,5 +1,6 @@
 """From the rows of an audit to all that its report is made of: counts, slices, and what a sample is asked besides."""
 
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,10 +45,12 @@ def counts_of(audit: Audit, counted: Counted, extras: Extras, study: Study) -> C
 
 def _counted(tally: Tally, audit: Audit, counted: Counted, table: UserTable | None) -> Properties | None:
     """Count the rows, each with the groups of its person; the sorted copy of the table of people goes again."""
+    folder = Path(audit.folders.out, "users")
     if table is None:
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
         count_rows(tally, audit.folders, counted, None)
         return None
-    properties = sorted_by_bucket(table, Path(audit.folders.out, "users"), audit.n_buckets)
+    properties = sorted_by_bucket(table, folder, audit.n_buckets)
     try:
         count_rows(tally, audit.folders, counted, properties)
     finally:
