@@ -1,4 +1,4 @@
-"""The entry `recexplain audit`: a checkpoint and everyone's histories -> one row a person, report.json, gates."""
+"""The entry `recexplain audit`: a checkpoint and everyone's histories -> one row a person, a report, gates."""
 
 import json
 import platform
@@ -18,26 +18,38 @@ from recexplain.counterfactual import Options
 from recexplain.errors import OptionError
 from recexplain.evaluation.asked import check_known, check_whole, check_word, options_in
 from recexplain.evaluation.audit_engines import Engine, LocalEngine
+from recexplain.evaluation.audit_extras import extras_in
 from recexplain.evaluation.audit_gates import checked_gates, gates_of
 from recexplain.evaluation.audit_histories import HistoryTable, Layout, content_hash, layout_of
 from recexplain.evaluation.audit_kernel import FromCheckpoint, Job
 from recexplain.evaluation.audit_local import cores
 from recexplain.evaluation.audit_parts import Folders
 from recexplain.evaluation.audit_report import report_of
-from recexplain.evaluation.audit_run import Audit, Counted, alone, explained, tallied, tidy
+from recexplain.evaluation.audit_run import Audit, Counted, alone, explained, tidy
+from recexplain.evaluation.audit_sections import counts_of
 from recexplain.evaluation.audit_spark import SparkEngine
 from recexplain.evaluation.audit_staging import Selection
+from recexplain.evaluation.audit_studies import Study
 from recexplain.evaluation.config import AnyCheckpoint, checkpoint_in, dataset_of, explainer_in, plain
-from recexplain.evaluation.files import open_folder, write_text
+from recexplain.evaluation.files import commit, open_folder, write_text
 from recexplain.evaluation.people import counted
 from recexplain.explainers import Popularity
 from recexplain.explanation import STATUSES
+from recexplain.report.audit import audit_page
 from recexplain.sequences import Dataset
 
 GATE_FAILED = 3
 
 #: Options on which no row depends: a stopped audit may go on with others.
-FREE = ("out", "checkpoint", "data", "histories", "engine", "workers", "spark", "gate", "device")
+FREE = (
+    *("out", "checkpoint", "data", "histories", "engine", "workers", "spark", "gate", "device"),
+    *("users", "quality", "sensitivity", "comparison", "cases", "page"),
+)
+
+#: What a checkpoint of ours was trained on, in words.
+SPLIT = (
+    "the newest item of each history is the test item, the one before it the validation item; the rest was trained on"
+)
 
 
 def audit(config: DictConfig, out: Path) -> int:
@@ -45,18 +57,26 @@ def audit(config: DictConfig, out: Path) -> int:
     began, bounds = time.monotonic(), checked_gates(plain(config.gate))
     options, engine = _options(config), _engine(config)
     checkpoint = checkpoint_in(config)
+    extras = extras_in(config, checkpoint)
     folders = Folders(str(out.resolve() if config.engine == "spark" else out))  # workers of Spark stand elsewhere
+    recommender = checkpoint.recommender(config.device)  # weights that do not fit, or no such device, stop here
     this = _audit_of(config, options, engine, checkpoint, folders)
     identity = _identity(config, checkpoint, this.source)
     with alone(out):
         open_folder(out, "audit", identity)
         counted, n_explained = explained(this)
-        tally = tallied(this.folders, counted, checkpoint.vocabulary)
-        report = report_of(tally, _header(config, checkpoint, identity, counted, tally.everyone.statuses.total()))
-        gates = gates_of(bounds, report)
         seconds = time.monotonic() - began
-        report |= {"gates": [asdict(gate) for gate in gates], "run": _about_the_run(config, seconds, n_explained)}
-        write_text(out / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        study = Study(checkpoint, recommender, this.job.explainer, options, out / "studies")
+        counts = counts_of(this, counted, extras, study)
+        header = _header(config, checkpoint, identity, counted, counts.tally.everyone.n_people)
+        report = report_of(counts, header, k=options.k)
+        gates, run = gates_of(bounds, report), _about_the_run(config, seconds, n_explained)
+        run |= {"report_seconds": round(time.monotonic() - began - seconds, 3), "comparison_seconds": counts.seconds}
+        report |= {"gates": [asdict(gate) for gate in gates], "run": run}
+        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_text(out / "report.json", text)
+        if extras.has_page:
+            write_text(out / "report.html", audit_page(json.loads(text)))
         tidy(this.folders)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for line in (*_lines(report), *(gate.sentence for gate in gates)):
@@ -68,7 +88,6 @@ def _audit_of(
     config: DictConfig, options: Options, engine: Engine, checkpoint: AnyCheckpoint, folders: Folders
 ) -> Audit:
     """Return the audit of a configuration; everything that may be wrong with it is found here."""
-    checkpoint.recommender(config.device)  # weights that do not fit, or no such device, stop here
     check_known(options, checkpoint.vocabulary)
     is_data = config.histories.path is None
     source = dataset_of(config, checkpoint) if is_data else layout_of(_table(config, checkpoint))
@@ -151,14 +170,20 @@ def _header(
     """Return what the report says before any result: about what, about whom, and that nobody is lost."""
     n_items, n_dropped = (sum(getattr(one, name) for one in counted.buckets) for name in ("n_items", "n_dropped"))
     drawn = f"{config.limit} people drawn by sha256 of seed and user" if config.limit is not None else "everyone"
+    n_left = counted.n_in_table - counted.n_people
+    excluded = [{"reason": f"not drawn: {config.limit:,} people were asked for", "people": n_left}] if n_left else []
+    identity = {"model": dict(checkpoint.model), **{k: v for k, v in identity.items() if k != "buckets"}}
     return {
-        "identity": {"model": dict(checkpoint.model), **{k: v for k, v in identity.items() if k != "buckets"}},
-        "quality": dict(checkpoint.metrics),
+        "identity": {**identity, "split": SPLIT},
+        "quality": {"trained": dict(checkpoint.metrics)},
         "sample": {
             "drawn": drawn,
             "seed": config.seed,
             "history": config.history,
             "unknown_items": config.unknown_items,
+            "people_in_table": counted.n_in_table,
+            "people": counted.n_people,
+            "excluded": excluded,
         },
         "counts": {
             "people_in": counted.n_people,
@@ -178,6 +203,7 @@ def _about_the_run(config: DictConfig, seconds: float, n_explained: int) -> dict
         "workers": config.workers,
         "cores": cores(),
         "buckets": config.buckets,
+        "commit": commit(),
         "seconds": round(seconds, 3),
         "explained_in_this_run": n_explained,
         "people_a_minute": round(60 * n_explained / seconds, 1),
@@ -195,7 +221,10 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
     if found["n"]:
         lines.append(
             f"explained {found['share']:.1%} ({found['low']:.1%} to {found['high']:.1%}), items removed "
-            f"{outcomes['size_mean']:.2f}, random sets that do as well {outcomes['null_rate_mean']:.1%}"
+            f"{outcomes['size']['mean']:.2f}, random sets that do as well {outcomes['null_rate']['mean']:.1%}"
         )
+    flags = [f"{one['name']} {one['n_flags']}" for one in report["slices"]["dimensions"] if one["n_flags"]]
+    if flags:
+        lines.append(f"flagged gaps between groups: {', '.join(flags)}")
     lines += [f"  error of {one['people']:,} people: {one['reason']}" for one in report["errors"][:5]]
     return [*lines, f"{run['explained_in_this_run']:,} of them in this run, {run['seconds']:.0f} s"]

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from recexplain.errors import DataError, OptionError
 from recexplain.tables import SEPARATORS, distinct
 
-ROWS = 50_000  # of a table at a time
+ROWS = 50_000  # of a table at a time; of one with a list of items a row a twenty-fifth
 
 #: One row an interaction. A time is `whole + rest`, so that neither large whole numbers nor fractions are rounded.
 LONG = pa.schema(
@@ -40,7 +40,7 @@ LONG = pa.schema(
 #: One row a person.
 WIDE = pa.schema([pa.field("user", pa.string()), pa.field("items", pa.list_(pa.string()))])
 
-TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".inter")
+TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".inter", ".user")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Layout:
 
 def layout_of(table: HistoryTable) -> Layout:
     """Return the parts of a table and their form; `DataError` names a part that cannot be used."""
-    parts = _parts(Path(table.path))
+    parts = parts_in(Path(table.path))
     forms = {str(part): _form(part, table) for part in parts}
     first = str(parts[0])
     for part, form in forms.items():
@@ -93,10 +93,9 @@ def content_hash(parts: Sequence[str]) -> str:
 
 
 def batches_of(layout: Layout, part: int) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of one part, at most `ROWS` at a time, in `layout.schema`."""
+    """Yield the rows of one part, a bounded number at a time, in `layout.schema`."""
     table, path = layout.table, Path(layout.parts[part])
-    read = _parquet_rows if path.suffix == ".parquet" else _text_rows
-    for start, columns, place in read(path, table):
+    for start, columns, place in _rows(path, table, ROWS // 25 if layout.is_wide else ROWS):
         rows = _Rows(path, place)
         users = rows.ids(columns[table.user_col], table.user_col)
         if layout.is_wide:
@@ -111,7 +110,7 @@ def batches_of(layout: Layout, part: int) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch([pa.array(v, f.type) for v, f in zip(values, LONG, strict=True)], LONG)
 
 
-def _parts(path: Path) -> list[Path]:
+def parts_in(path: Path, what: str = "histories") -> list[Path]:
     """Return the file, or those of the folder and the folders in it; names of `_` and `.` are not data."""
     if path.is_file():
         parts = [path]
@@ -119,7 +118,7 @@ def _parts(path: Path) -> list[Path]:
         found = [one for one in path.rglob("*") if one.is_file()]
         parts = [one for one in found if not any(name[0] in "._" for name in one.relative_to(path).parts)]
     else:
-        raise DataError(f"there is no file or folder {path}; histories must be a table or a folder of its parts")
+        raise DataError(f"there is no file or folder {path}; {what} must be a table or a folder of its parts")
     for part in parts:
         ending = (part.with_suffix("") if part.suffix == ".gz" else part).suffix
         if part.suffix != ".parquet" and ending not in TEXT_ENDINGS:
@@ -133,21 +132,20 @@ def _parts(path: Path) -> list[Path]:
 def _form(path: Path, table: HistoryTable) -> str:
     """Return in words what form a part has: one row a person, or an interaction, and how times are written."""
     if path.suffix == ".parquet":
-        schema = _parquet(path).schema_arrow
-        _require(path, schema.names, table.user_col, table.item_col)
+        schema = open_parquet(path).schema_arrow
+        require(path, schema.names, table.user_col, table.item_col)
         kind = schema.field(table.item_col).type
         if pa.types.is_list(kind) or pa.types.is_large_list(kind):
             return "lists of items"
-    names = schema.names if path.suffix == ".parquet" else _names(path, table)
-    _require(path, names, table.user_col, table.item_col, *filter(None, [table.time_col]))
+    names = column_names(path, table)
+    require(path, names, table.user_col, table.item_col, *filter(None, [table.time_col]))
     if table.time_col is None:
         return "rows without a time"
     if path.suffix == ".parquet":
         kind = schema.field(table.time_col).type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             return f"rows with times as {'timestamps' if _is_date(kind) else 'numbers'}"
-    read = _parquet_rows if path.suffix == ".parquet" else _text_rows
-    first = next(((columns[table.time_col], place) for _, columns, place in read(path, table, rows=1)), None)
+    first = next(((columns[table.time_col], place) for _, columns, place in _rows(path, table, rows=1)), None)
     if first is None:
         return "rows with times as numbers"
     return f"rows with times as {'numbers' if _is_number(str(first[0][0])) else 'dates'}"
@@ -157,10 +155,16 @@ def _is_date(kind: pa.DataType) -> bool:
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
-def _require(path: Path, names: Sequence[str], *columns: str) -> None:
+def column_names(path: Path, table: HistoryTable) -> list[str]:
+    """Return how the columns of a part are called, those of a text file without RecBole's type endings."""
+    return list(open_parquet(path).schema_arrow.names) if path.suffix == ".parquet" else _text_names(path, table)
+
+
+def require(path: Path, names: Sequence[str], *columns: str, option: str = "histories") -> None:
+    """Raise `DataError` unless a part has the columns."""
     for column in columns:
         if column not in names:
-            hint = "; another separator is given as histories.sep=" if len(names) == 1 else ""
+            hint = f"; another separator is given as {option}.sep=" if len(names) == 1 else ""
             raise DataError(f"{path} has no column {column!r}; its columns are {', '.join(names)}{hint}")
 
 
@@ -182,7 +186,7 @@ class _Rows:
 
     def ids(self, values: Sequence[object], column: str) -> list[str]:
         """Return ids as text; `DataError` where a cell is empty."""
-        found = [_id(value) for value in values]
+        found = [as_text(value) for value in values]
         for row, text in enumerate(found):
             if not text.strip():
                 raise DataError(f"{self._at(row, column)}: the cell is empty; every row needs an id")
@@ -190,7 +194,7 @@ class _Rows:
 
     def items(self, row: int, values: Sequence[object] | None, column: str) -> list[str]:
         """Return a person's items as text; none at all is a history too, which cannot be explained."""
-        found = [_id(value) for value in ([] if values is None else values)]
+        found = [as_text(value) for value in ([] if values is None else values)]
         if not all(text.strip() for text in found):
             raise DataError(f"{self._at(row, column)}: the list holds an empty cell; every item needs an id")
         return found
@@ -212,8 +216,8 @@ class _Rows:
         return whole, (numbers - whole).astype(np.float64)
 
 
-def _id(value: object) -> str:
-    """Return an id as text, a missing one as nothing; whole numbers lose what pandas writes behind them."""
+def as_text(value: object) -> str:
+    """Return a cell as text, a missing one as nothing; whole numbers lose what pandas writes behind them."""
     if value is None or value != value:  # noqa: PLR0124  not a number
         return ""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
@@ -224,18 +228,27 @@ def _id(value: object) -> str:
 Read = Iterator[tuple[int, dict[str, Sequence[Any]], Sequence[str]]]  # first row, columns, where each row stands
 
 
-def _parquet(path: Path) -> pq.ParquetFile:
+def _rows(path: Path, table: HistoryTable, rows: int = ROWS) -> Read:
+    """Yield those columns of a part that a table of histories has, and the others of a text file too."""
+    if path.suffix != ".parquet":
+        return text_rows(path, table, rows)
+    names = column_names(path, table)
+    return parquet_rows(path, [n for n in (table.user_col, table.item_col, table.time_col) if n in names], rows)
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Return a Parquet file; `DataError` where it is none."""
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is no readable Parquet file: {str(error).splitlines()[0]}") from None
 
 
-def _parquet_rows(path: Path, table: HistoryTable, rows: int = ROWS) -> Read:
-    file, start = _parquet(path), 0
-    names = [n for n in (table.user_col, table.item_col, table.time_col) if n in file.schema_arrow.names]
+def parquet_rows(path: Path, names: Sequence[str], rows: int = ROWS) -> Read:
+    """Yield columns of a Parquet file; dates as nanoseconds."""
+    file, start = open_parquet(path), 0
     try:
-        for batch in file.iter_batches(batch_size=rows, columns=names):
+        for batch in file.iter_batches(batch_size=rows, columns=list(names)):
             columns = {str(name): _plain(batch[name]) for name in names}
             yield start, columns, [f"row {row + 1}" for row in range(start, start + batch.num_rows)]
             start += batch.num_rows
@@ -251,9 +264,9 @@ def _plain(column: pa.Array) -> Sequence[Any]:
     return values
 
 
-def _text_rows(path: Path, table: HistoryTable, rows: int = ROWS) -> Read:
+def text_rows(path: Path, table: HistoryTable, rows: int = ROWS) -> Read:
     """Yield the rows of a text file; a row of another length is an error, blank lines may stand at the end only."""
-    names = _names(path, table)
+    names = _text_names(path, table)
     waiting, start = _cells(path, table), 0
     if table.columns is None:
         next(waiting)
@@ -267,7 +280,7 @@ def _text_rows(path: Path, table: HistoryTable, rows: int = ROWS) -> Read:
         start += len(batch)
 
 
-def _names(path: Path, table: HistoryTable) -> list[str]:
+def _text_names(path: Path, table: HistoryTable) -> list[str]:
     """Return the names of the columns of a text file, without RecBole's type endings."""
     if table.columns is not None:
         return list(table.columns)

@@ -1,10 +1,11 @@
 """What every engine runs: people in, one row of explanation each out; it knows of no process and no cluster."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 
@@ -63,10 +64,20 @@ def explained_batches(job: Job, batches: Iterable[pa.RecordBatch]) -> Iterator[p
     fails in any other way, after a second try on its own; only a machine without memory or disk stops everyone.
     """
     recommender = recommender_of(job.recommender)
+    for chunk in chunks_of(batches):
+        yield batch_of([explanation.to_dict() for explanation in explained(recommender, job, chunk)])
+
+
+def chunks_of(batches: Iterable[pa.RecordBatch]) -> Iterator[list[Person]]:
+    """Yield the people of batches, `CHUNK` at a time."""
     people = (Person(user, history) for batch in batches for user, history in _rows(batch))
     while chunk := list(islice(people, CHUNK)):
-        rows = [explanation.to_dict() for explanation in _explained(recommender, job, chunk)]
-        yield pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
+        yield chunk
+
+
+def batch_of(rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
+    """Return rows of explanations as they are written."""
+    return pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
 
 
 @lru_cache(maxsize=1)
@@ -79,7 +90,7 @@ def _rows(batch: pa.RecordBatch) -> Iterator[tuple[str, list[str]]]:
     return zip(batch["user"].to_pylist(), batch["history"].to_pylist(), strict=True)
 
 
-def _explained(recommender: Recommender, job: Job, people: list[Person]) -> list[Explanation]:
+def explained(recommender: Recommender, job: Job, people: list[Person]) -> list[Explanation]:
     """Return one explanation a person; where the code fails, each is tried once more without the others."""
     try:
         return [case.explanation for case in explain_cases(recommender, people, job.explainer, job.options)]

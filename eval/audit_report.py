@@ -4,16 +4,18 @@ All but the part `run` is the same for the same people, options and model, whate
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from itertools import pairwise
-from math import fsum, sqrt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from recexplain.evaluation.audit_tally import LENGTHS, Group, Tally
-from recexplain.explanation import STATUSES
+from recexplain.evaluation.audit_gaps import Slice, dimension, rule
+from recexplain.evaluation.audit_groups import figures, mean_of, median, ratio, share
+from recexplain.evaluation.audit_popularity import Shifts, popularity, quotient, recommended_figures
+from recexplain.evaluation.audit_tally import WEIGHTS, Tally
 
-FORMAT = "recexplain audit 1"
+FORMAT = "recexplain audit 2"
 LEADERS = 50  # items of each kind that are listed
+CATEGORIES = 30
 
 LIMITS = (
     "A removal set says what the fitted model does with an edited history, not what a retrained model would do, nor "
@@ -22,20 +24,79 @@ LIMITS = (
     "Where the null rate is high, a random removal of the same size does as well, and the explanation says little.",
     "Shares speak of the people audited here. For a sample they carry the interval given beside them.",
     "Popularity counts the audited histories, and says nothing of people outside them.",
+    "A flagged gap says that a group differs, not why; a gap that is not flagged may be there, where people are few.",
+    "The causal graph orders the search, and comes from attention; which items change the answer is decided by the "
+    "model alone.",
+    "Groups of few people are put together, but cases show single people: whoever may not see these must not get this "
+    "report.",
 )
 
 
-def report_of(tally: Tally, header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of `report.json`; the header (identity, sample, counts) comes first."""
-    everyone = tally.everyone
-    n_found = everyone.sizes.total()
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """What was counted, and what was measured of the sample."""
+
+    tally: Tally
+    shifts: Shifts
+    slices: Sequence[Slice]
+    newest_item: Mapping[str, Any] | None = None
+    sensitivity: Mapping[str, Any] | None = None
+    comparison: Mapping[str, Any] | None = None
+    seconds: Mapping[str, Sequence[float]] | None = None  # that the compared methods took a person, p50 and p95
+    cases: Mapping[str, Any] = field(default_factory=dict)
+    users: Mapping[str, Any] | None = None  # which table of people the slices are from
+
+
+def report_of(counts: Counts, header: Mapping[str, Any], *, k: int) -> dict[str, Any]:
+    """Return the content of `report.json`; the header (identity, quality, sample, counts) comes first."""
+    tally = counts.tally
+    recommended = recommended_figures(
+        tally.recommended, tally.taken, tally.vocabulary.n_items, n_lists=tally.n_lists, k=k
+    )
+    quality = {**header["quality"], "newest_item": counts.newest_item, "recommended": recommended}
+    dimensions = [dimension(one) for one in counts.slices]
     return {
         "format": FORMAT,
         **header,
+        "quality": quality,
         "rows_hash": tally.rows_hash,
-        "outcomes": group_figures(everyone),
+        "outcomes": figures(tally.everyone),
+        **_of_sets(tally),
+        "items": _items(tally),
+        "popularity": {
+            "of_items_in_histories": popularity(tally.taken, tally.taken),
+            "of_explaining_items": popularity(tally.removed, tally.taken),
+            "of_explained_items": popularity(tally.targets, tally.taken),
+            "of_replacing_items": popularity(tally.replacements, tally.taken),
+            "of_recommended_items": popularity(tally.recommended, tally.taken),
+        },
+        "replacements": _replacements(tally, counts.shifts, k),
+        "categories": _categories(tally),
+        "slices": {"rule": rule(), "users": counts.users, "dimensions": dimensions},
+        "sensitivity": counts.sensitivity,
+        "comparison": counts.comparison,
+        "errors": [{"reason": reason, "people": n} for reason, n in most(tally.errors)],
+        "cases": counts.cases,
+        "limits": list(LIMITS),
+    }
+
+
+def most(counts: Counter[str], n: int = LEADERS) -> list[tuple[str, int]]:
+    """Return the names counted most often, of equal ones the first by name."""
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:n]
+
+
+def _of_sets(tally: Tally) -> dict[str, Any]:
+    """Return what the sets are like: how large, where they lie, how specific, under which removals they hold."""
+    everyone = tally.everyone
+    n_found = everyone.n_found
+    return {
         "none_found_proven_up_to": _by_number(tally.proven),
-        "sizes": {"counts": _by_number(everyone.sizes), "mean": mean(everyone.sizes), "median": median(everyone.sizes)},
+        "sizes": {
+            "counts": _by_number(everyone.sizes),
+            "mean": mean_of(everyone.sizes)["mean"],
+            "median": median(everyone.sizes),
+        },
         "positions": {
             "from_newest": _by_number(tally.from_end),
             "median": median(tally.from_end),
@@ -43,83 +104,100 @@ def report_of(tally: Tally, header: Mapping[str, Any]) -> dict[str, Any]:
         },
         "specificity": {
             "null_rate_counts": {f"{low / 10:.1f}": n for low, n in _tenths(everyone.null_rates).items()},
-            "null_rate_mean": mean(everyone.null_rates),
+            "null_rate_mean": mean_of(everyone.null_rates)["mean"],
             "weak": share(everyone.n_weak, n_found),
         },
         "cross_semantics": {name: share(tally.holds[name], n_found) for name in sorted(tally.holds)},
         "evaluations": {
             "total": tally.n_evaluations,
-            "mean": _ratio(tally.n_evaluations, everyone.statuses.total()),
+            "mean": ratio(tally.n_evaluations, everyone.n_people),
             "people_below": {str(2**bits): n for bits, n in sorted(tally.evaluations.items())},
         },
-        "items": {
-            "explaining": _leaders(tally.removed, tally),
-            "explained": _leaders(tally.targets, tally),
-            "replacing": _leaders(tally.replacements, tally),
-        },
-        "popularity": {
-            "of_items_in_histories": _popularity(tally.taken, tally.taken),
-            "of_explaining_items": _popularity(tally.removed, tally.taken),
-            "of_explained_items": _popularity(tally.targets, tally.taken),
-            "of_replacing_items": _popularity(tally.replacements, tally.taken),
-        },
-        "same_category_as_the_explained_item": {
-            "explaining_items": share(tally.of_target["removed_same"], tally.of_target["removed"]),
-            "items_in_histories": share(tally.of_target["history_same"], tally.of_target["history"]),
-        },
-        "slices": {"history_length": _by_length(tally)},
-        "errors": [{"reason": reason, "people": n} for reason, n in _most(tally.errors)],
-        "cases": {kind: [entry[-1] for entry in kept] for kind, kept in sorted(tally.cases.items())},
-        "limits": list(LIMITS),
     }
 
 
-def group_figures(group: Group) -> dict[str, Any]:
-    """Return what a group of people came to."""
-    n_people, n_found = group.statuses.total(), group.sizes.total()
+def _items(tally: Tally) -> dict[str, Any]:
+    """Return the items that lead in each use."""
+    leading = most(tally.critical)
+    return {
+        "explaining": [_item(item, n, tally) for item, n in most(tally.removed)],
+        "explained": [_item(item, n, tally) for item, n in most(tally.targets)],
+        "replacing": [_item(item, n, tally) for item, n in most(tally.replacements)],
+        "recommended": [_item(item, n, tally) for item, n in most(tally.recommended)],
+        "critical": [
+            {**_item(item, tally.critical_people[item], tally), "weight": round(weight / WEIGHTS, 4)}
+            for item, weight in leading
+        ],
+    }
+
+
+def _item(item: str, n: int, tally: Tally) -> dict[str, Any]:
+    """Return an item with how many of the audited histories' places it fills."""
+    return {"item": item, "title": tally.vocabulary.title_of(item), "people": n, "in_histories": tally.taken[item]}
+
+
+def _replacements(tally: Tally, shifts: Shifts, k: int) -> dict[str, Any]:
+    """Return where what comes instead stood before, and whether it is more popular than what was recommended."""
+    ranks = Counter({rank: n for rank, n in tally.replacement_ranks.items() if rank})
+    beyond, n_people = tally.replacement_ranks[0], tally.replacement_ranks.total()
+    middle = median(Counter({**ranks, k + 1: beyond}))
+    explained, replacing = (popularity(counts, tally.taken) for counts in (tally.targets, tally.replacements))
     return {
         "people": n_people,
-        "statuses": {status: share(group.statuses[status], n_people) for status in STATUSES},
-        "explained": share(n_found, n_people),
-        "optimal_of_explained": share(group.statuses["optimal"], n_found),
-        "size_mean": mean(group.sizes),
-        "null_rate_mean": mean(group.null_rates),
-        "weak_of_explained": share(group.n_weak, n_found),
+        "rank": {
+            "counts": _by_number(ranks),
+            "beyond": beyond,
+            "k": k,
+            "median": None if middle is None or middle > k else middle,
+        },
+        "popularity": {
+            "explained": explained,
+            "replacing": replacing,
+            "ratio": quotient(replacing, explained),
+            **{f"{how}_popular": share(shifts.shifts[how], n_people) for how in ("more", "less")},
+            "equal": share(shifts.shifts["equal"], n_people),
+        },
     }
 
 
-def share(n: int, of: int) -> dict[str, Any]:
-    """Return a count, its share and the share's 95 % interval (Wilson 1927); None where there is nothing to share.
-
-    >>> share(1, 4)
-    {'n': 1, 'of': 4, 'share': 0.25, 'low': 0.0456, 'high': 0.6994}
-    """
-    if not of:
-        return {"n": n, "of": of, "share": None, "low": None, "high": None}
-    z, p = 1.959964, n / of
-    middle, half = p + z * z / (2 * of), z * sqrt(p * (1 - p) / of + z * z / (4 * of * of))
-    low, high = ((middle + side * half) / (1 + z * z / of) for side in (-1, 1))
-    return {"n": n, "of": of, "share": round(p, 6), "low": round(max(0.0, low), 4), "high": round(min(1.0, high), 4)}
-
-
-def mean(counts: Mapping[Any, int]) -> float | None:
-    """Return the mean of counted numbers; in whatever order they were counted, the same to the last digit."""
-    n = sum(counts.values())
-    return round(fsum(value * times for value, times in counts.items()) / n, 6) if n else None
-
-
-def median(counts: Mapping[int, int]) -> int | None:
-    """Return the lower median of counted numbers."""
-    left = (sum(counts.values()) + 1) // 2
-    for value, times in sorted(counts.items()):
-        left -= times
-        if left <= 0:
-            return value
-    return None
+def _categories(tally: Tally) -> dict[str, Any]:
+    """Return which categories the items of each use are of, and how many share one with the explained item."""
+    uses = {
+        "in_histories": tally.taken,
+        "explaining": tally.removed,
+        "explained": tally.targets,
+        "replacing": tally.replacements,
+    }
+    counts = {use: _by_category(items, tally.vocabulary.categories) for use, items in uses.items()}
+    of = tally.of_target
+    names = [name for name, _ in most(counts["in_histories"].by_name, CATEGORIES)]
+    return {
+        "same_as_explained": {
+            "explaining_items": share(of["removed_same"], of["removed"]),
+            "items_in_histories": share(of["history_same"], of["history"]),
+            "replacing_items": share(of["replacing_same"], of["replacing"]),
+        },
+        "shares": [
+            {"category": name, **{use: ratio(one.by_name[name], one.n_items) for use, one in counts.items()}}
+            for name in names
+        ],
+    }
 
 
-def _ratio(n: int, of: int) -> float | None:
-    return round(n / of, 6) if of else None
+@dataclass(frozen=True, eq=False)
+class _Categories:
+    """How often items of each category were counted, and how often items that have one."""
+
+    by_name: Counter[str]
+    n_items: int
+
+
+def _by_category(items: Counter[str], categories: Mapping[str, Sequence[str]]) -> _Categories:
+    by_name = Counter[str]()
+    for item, n in items.items():
+        for name in set(categories.get(item, ())):
+            by_name[name] += n
+    return _Categories(by_name, sum(n for item, n in items.items() if categories.get(item)))
 
 
 def _by_number(counts: Mapping[int, int]) -> dict[str, int]:
@@ -132,31 +210,3 @@ def _tenths(counts: Mapping[float, int]) -> dict[int, int]:
     for rate, n in counts.items():
         found[min(9, int(rate * 10 + 1e-9))] += n
     return found
-
-
-def _most(counts: Counter[str], n: int = LEADERS) -> list[tuple[str, int]]:
-    """Return the names counted most often, of equal ones the first by name."""
-    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:n]
-
-
-def _leaders(counts: Counter[str], tally: Tally) -> list[dict[str, Any]]:
-    """Return the items counted most often, with how many of the audited histories' places they fill."""
-    return [
-        {"item": item, "title": tally.vocabulary.title_of(item), "people": n, "in_histories": tally.taken[item]}
-        for item, n in _most(counts)
-    ]
-
-
-def _popularity(counts: Mapping[str, int], taken: Mapping[str, int]) -> float | None:
-    """Return how often items stand in the audited histories, on average over the counted ones."""
-    return _ratio(sum(taken.get(item, 0) * n for item, n in counts.items()), sum(counts.values()))
-
-
-def _by_length(tally: Tally) -> list[dict[str, Any]]:
-    """Return the figures of people with histories of like length."""
-    bounds = (0, *LENGTHS)
-    ends = dict(pairwise(bounds))
-    return [
-        {"from": start, "below": ends.get(start), **group_figures(group)}
-        for start, group in sorted(tally.by_length.items())
-    ]

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -19,19 +20,22 @@ from recexplain.evaluation.audit_engines import Engine
 from recexplain.evaluation.audit_histories import WIDE, Layout
 from recexplain.evaluation.audit_kernel import Job
 from recexplain.evaluation.audit_parts import Folders, is_finished, rows_of
+from recexplain.evaluation.audit_popularity import COLUMNS, Shifts
+from recexplain.evaluation.audit_population import n_staged
 from recexplain.evaluation.audit_staging import (
     Census,
     Selection,
+    Users,
     census_of,
     dataset_batches,
     sampled,
     stage,
-    users_hash,
 )
 from recexplain.evaluation.audit_tally import Tally
+from recexplain.evaluation.audit_users import Properties
 from recexplain.evaluation.files import write_text
+from recexplain.evaluation.progress import shown
 from recexplain.sequences import Dataset
-from recexplain.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,7 @@ class Counted:
 
     bound: str | None  # of a sample
     buckets: tuple[Census, ...]
+    n_in_table: int  # people of whom the sample was drawn
 
     @property
     def n_people(self) -> int:
@@ -97,21 +102,31 @@ def explained(audit: Audit) -> tuple[Counted, int]:
     return counted, n_missing
 
 
-def tallied(folders: Folders, counted: Counted, vocabulary: Vocabulary) -> Tally:
+def count_rows(tally: Tally, folders: Folders, counted: Counted, properties: Properties | None) -> None:
     """Count the rows of every bucket; `DataError` unless each holds just the people who went in."""
-    tally = Tally(vocabulary)
-    for one in counted.buckets:
-        users: list[str] = []
+    for one in shown(counted.buckets, len(counted.buckets), "counting"):
+        users = Users()
+        groups = properties.of_bucket(one.bucket) if properties and one.n_people else {}
+        nobody = properties.nobody() if properties else {}
         for rows in rows_of(folders, one.bucket):
             for row in rows:
-                tally.add(row)
-                users.append(str(row["user"]))
-        if users_hash(users) != one.users_hash:
+                tally.add(row, groups.get(str(row["user"]), nobody))
+            users.add(str(row["user"]) for row in rows)
+        if users.hash != one.users_hash:
             raise DataError(
-                f"bucket {one.bucket} holds {len(users)} people, {one.n_people} went in, or others than these; remove "
+                f"bucket {one.bucket} holds {users.n} people, {one.n_people} went in, or others than these; remove "
                 f"{folders.of_bucket(one.bucket)} and run again"
             )
-    return tally
+
+
+def shifts_of(taken: Counter[str], folders: Folders, counted: Counted) -> Shifts:
+    """Look at the rows again, now that it is known how popular each item is."""
+    shifts = Shifts(taken)
+    for one in counted.buckets:
+        for rows in rows_of(folders, one.bucket, COLUMNS):
+            for row in rows:
+                shifts.add(row)
+    return shifts
 
 
 def tidy(folders: Folders) -> None:
@@ -135,12 +150,14 @@ def _count(audit: Audit, path: Path) -> Counted:
     """Count who there is, bucket by bucket, and write it down; a sample is drawn here."""
     if not audit.folders.staged.exists():
         _stage(audit)
-    staged, buckets, bound = audit.folders.staged, range(audit.n_buckets), None
+    staged, buckets, bound, n_in_table = audit.folders.staged, range(audit.n_buckets), None, None
     if audit.limit is not None:
         keys = audit.engine.map(partial(sampled, staged, audit.selection.seed, audit.limit), buckets)
         bound = nsmallest(audit.limit, chain.from_iterable(keys))[-1]
+        n_in_table = sum(audit.engine.map(partial(n_staged, staged), buckets))
     selection = replace(audit.selection, bound=bound)
-    counted = Counted(bound, tuple(audit.engine.map(partial(census_of, staged, selection), buckets)))
+    census = tuple(audit.engine.map(partial(census_of, staged, selection), buckets))
+    counted = Counted(bound, census, sum(one.n_people for one in census) if n_in_table is None else n_in_table)
     write_text(path, json.dumps(asdict(counted), indent=1) + "\n")
     return counted
 
@@ -148,6 +165,6 @@ def _count(audit: Audit, path: Path) -> Counted:
 def _read_counted(path: Path) -> Counted:
     try:
         content = json.loads(path.read_bytes())
-        return Counted(content["bound"], tuple(Census(**one) for one in content["buckets"]))
+        return Counted(content["bound"], tuple(Census(**one) for one in content["buckets"]), content["n_in_table"])
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{path} is damaged; choose another folder with out=") from None

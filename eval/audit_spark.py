@@ -6,6 +6,7 @@ checkpoint and the parts of the table must be seen under the same path by every 
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -20,8 +21,9 @@ import torch
 from recexplain.errors import CheckpointError, DataError, OptionError, RecExplainError, UnknownIdError
 from recexplain.evaluation.audit_histories import Layout, batches_of
 from recexplain.evaluation.audit_kernel import Job
-from recexplain.evaluation.audit_local import THREADS, Advance
+from recexplain.evaluation.audit_local import Advance
 from recexplain.evaluation.audit_parts import Folders, explain_bucket
+from recexplain.evaluation.audit_processes import THREADS
 from recexplain.evaluation.audit_staging import Census, Selection, buckets_of, fresh_folder
 from recexplain.schema import SCHEMA
 
@@ -39,6 +41,9 @@ OURS = {error.__name__: error for error in (CheckpointError, DataError, OptionEr
 #: How often the bar is told how far Spark is, seconds.
 PAUSE = 0.5
 
+#: Buckets a core that are written together: when a job dies these are lost, and at the end of each wave cores wait.
+WAVE = 16
+
 
 @dataclass(frozen=True)
 class SparkEngine:
@@ -53,10 +58,14 @@ class SparkEngine:
         read = partial(_staged_rows, layout, n_buckets)
         schema = _spark_schema(layout.schema.append(BUCKET))
         rows = _numbers(session, len(layout.parts)).mapInArrow(read, schema)
-        _as_ours(partial(_write, rows.repartition(n_buckets, "bucket"), fresh))
-        if not any(fresh.glob("bucket=*")):
-            raise DataError("the histories hold no rows; at least one person is needed")
-        fresh.rename(folder)
+        try:
+            _as_ours(partial(_write, rows.repartition(n_buckets, "bucket"), fresh))
+            if not any(fresh.glob("bucket=*")):
+                raise DataError("the histories hold no rows; at least one person is needed")
+            fresh.rename(folder)
+        finally:
+            if fresh.exists():
+                shutil.rmtree(fresh)
 
     def map(self, function: Callable[[int], T], buckets: Sequence[int]) -> list[T]:
         """Ask a bucket a task."""
@@ -68,18 +77,14 @@ class SparkEngine:
     def explain(
         self, job: Job, folders: Folders, selection: Selection, missing: Sequence[Census], advance: Advance
     ) -> None:
-        """Explain a bucket a task; all are committed together, and replace what their folders held."""
-        session, n_people, told = self._session(), sum(one.n_people for one in missing), [0]
-        explain = partial(_explained_rows, job, folders, selection, tuple(one.bucket for one in missing))
-        rows = _numbers(session, len(missing)).mapInArrow(explain, _spark_schema(SCHEMA.append(BUCKET)))
-
-        def tell(n_tasks: int) -> None:
-            n_done = n_people * min(n_tasks, len(missing)) // len(missing)  # buckets are about equally large
-            advance(n_done - told[0])
-            told[0] = n_done
-
-        _as_ours(partial(_watched, session, partial(_write, rows, folders.explanations), tell))
-        tell(len(missing))
+        """Explain a bucket a task; `WAVE` a core are committed together, and replace what their folders held."""
+        session = self._session()
+        for left in folders.explanations.glob(".spark-staging-*"):  # of a run that was killed
+            shutil.rmtree(left)
+        size = WAVE * session.sparkContext.defaultParallelism
+        for start in range(0, len(missing), size):
+            wave = missing[start : start + size]
+            _explain_wave(session, job, folders, selection, wave=wave, advance=advance)
 
     def _session(self) -> "SparkSession":
         """Return the session of this process, started where there is none."""
@@ -108,6 +113,29 @@ class SparkEngine:
         return session
 
 
+def _explain_wave(
+    session: "SparkSession",
+    job: Job,
+    folders: Folders,
+    selection: Selection,
+    *,
+    wave: Sequence[Census],
+    advance: Advance,
+) -> None:
+    """Explain a bucket a task, and commit them together."""
+    n_people, told = sum(one.n_people for one in wave), [0]
+    explain = partial(_explained_rows, job, folders, selection, tuple(one.bucket for one in wave))
+    rows = _numbers(session, len(wave)).mapInArrow(explain, _spark_schema(SCHEMA.append(BUCKET)))
+
+    def tell(n_tasks: int) -> None:
+        n_done = n_people * min(n_tasks, len(wave)) // len(wave)  # buckets are about equally large
+        advance(n_done - told[0])
+        told[0] = n_done
+
+    _as_ours(partial(_watched, session, partial(_write, rows, folders.explanations), tell))
+    tell(len(wave))
+
+
 def _spark_schema(schema: pa.Schema) -> "StructType":
     from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415
 
@@ -130,11 +158,15 @@ def _staged_rows(layout: Layout, n_buckets: int, numbers: Iterator[pa.RecordBatc
 def _explained_rows(
     job: Job, folders: Folders, selection: Selection, buckets: Sequence[int], numbers: Iterator[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the explanations of buckets."""
+    """Yield the explanations of buckets; how often Spark has tried the task before decides how."""
+    from pyspark import TaskContext  # noqa: PLC0415
+
     torch.set_num_threads(1)
+    context = TaskContext.get()
+    n_tries = 0 if context is None else context.attemptNumber()
     for batch in numbers:
         for number in batch["id"].to_pylist():
-            for rows in explain_bucket(job, folders, selection, buckets[number]):
+            for rows in explain_bucket(job, folders, selection, buckets[number], n_tries=n_tries):
                 yield rows.append_column(BUCKET, pa.array([buckets[number]] * rows.num_rows, BUCKET.type))
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +50,10 @@ def _first_difference(earlier: Any, wanted: Any, name: str = "") -> str | None:
                 return found
         return None
     return None if earlier == wanted else f"{name} ({earlier} there, {wanted} here)"
+
+
+def commit() -> str | None:
+    """Return which commit of a repository this program was installed from; None where it was not, or nobody knows."""
+    told = distribution("recexplain").read_text("direct_url.json")
+    found = json.loads(told).get("vcs_info", {}) if told else {}
+    return found.get("commit_id")

@@ -106,6 +106,7 @@ def _outline(explanation: Explanation) -> dict[str, Any]:
     return {
         "user": explanation.user,
         "status": explanation.status,
+        "target": explanation.target,
         "positions": list(explanation.positions),
         "n_seen": len(explanation.history) - explanation.n_unseen,
         "evaluations": explanation.evaluations,

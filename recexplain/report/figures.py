@@ -40,7 +40,7 @@ def curves_svg(board: Board) -> bytes:
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", color=FAINT, linewidth=0.7)
     figure.legend(loc="outside lower center", ncols=4, fontsize=8.5, frameon=False)
-    return _svg(figure)
+    return svg_bytes(figure)
 
 
 def curves_drawn(rows: Sequence[Row]) -> list[Row]:
@@ -67,7 +67,7 @@ def sizes_svg(board: Board) -> bytes:
     axes.set_xlim(0, 100)
     axes.set_xlabel("% of the people", fontsize=8.5, color=MUTED)
     figure.legend(loc="outside lower center", ncols=5, fontsize=8.5, frameon=False)
-    return _svg(figure)
+    return svg_bytes(figure)
 
 
 def size_shares(row: Row) -> list[float]:
@@ -107,7 +107,7 @@ def costs_svg(board: Board) -> bytes:
             arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.8},
             annotation_clip=False,
         )
-    return _svg(figure)
+    return svg_bytes(figure)
 
 
 def _tick(value: float) -> str:
@@ -151,7 +151,7 @@ def _figure(height: float, n_axes: int) -> tuple[Figure, Sequence[Axes]]:
     return figure, list(axes)
 
 
-def _svg(figure: Figure) -> bytes:
+def svg_bytes(figure: Figure) -> bytes:
     """Return the figure as SVG that names no date and no maker; letters are drawn, so that no font is needed."""
     file = BytesIO()
     with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "recexplain"}):

@@ -24,6 +24,7 @@ from matplotlib.textpath import text_to_path
 from PIL import Image
 
 DPI = 130
+SMALL = 90  # dpi of a picture among many: rows fall on whole pixels, so it takes a third of the bytes
 ROW, COLUMN, GAP = 16.0, 11.0, 18.0  # from row to row, from edge to edge, between history and recommendation
 TOP, MARGIN, LEGEND = 44.0, 14.0, 80.0
 TAGS, TITLE, NUMBER = 80.0, 230.0, 31.0  # widths left of the edges; TITLE is the most a title may take
@@ -62,7 +63,9 @@ class Edge:
     role: str  # one of ROLES
 
 
-def graph_png(graph: nx.DiGraph, titles: Sequence[str], removed: Collection[int], *, n_unseen: int = 0) -> bytes:
+def graph_png(
+    graph: nx.DiGraph, titles: Sequence[str], removed: Collection[int], *, n_unseen: int = 0, dpi: int = DPI
+) -> bytes:
     """Return a PNG of a PAG over nodes 0..m, the last of which is the target; equal input gives equal bytes.
 
     `titles` has one title a node; `removed` are nodes; rows are numbered from `n_unseen` + 1, as on the page.
@@ -74,7 +77,7 @@ def graph_png(graph: nx.DiGraph, titles: Sequence[str], removed: Collection[int]
     columns = 1 + max((edge.column for edge in edges), default=-1)
     width = max(SMALLEST, left + COLUMN * (columns + 1) + MARGIN, left + 250)
     height = row_y(len(titles) - 1, len(titles)) + ROW / 2 + LEGEND
-    figure, axes = _sheet(width, height)
+    figure, axes = _sheet(width, height, dpi)
     _draw_bands(axes, len(titles), removed, width)
     _draw_time(axes, len(titles), bool(edges), left)
     _draw_rows(axes, names, removed, _last_columns(edges), left)
@@ -220,9 +223,9 @@ def _width(line: str) -> float:
 # Painting
 
 
-def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
+def _sheet(width: float, height: float, dpi: int) -> tuple[Figure, Axes]:
     """Return an empty figure whose units are points."""
-    figure = Figure(figsize=(width / 72, height / 72), dpi=DPI, facecolor="white")
+    figure = Figure(figsize=(width / 72, height / 72), dpi=dpi, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
     return figure, axes

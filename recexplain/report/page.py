@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from recexplain.explanation import HIGH_NULL_RATE, STATUSES, Explanation
-from recexplain.report.graph import graph_png
+from recexplain.report.graph import DPI, graph_png
 
 SHOWN_OTHERS = 10  # other minimal sets and critical items that a page lists at most
 SHOWN_UNSEEN = 12  # so many unseen items are listed openly, more of them behind a click
@@ -84,35 +84,35 @@ class Summary:
     n_weak: int  # found sets whose null rate is high
 
 
-def picture_of(explanation: Explanation, graph: nx.DiGraph, title_of: Callable[[str], str]) -> bytes:
+def picture_of(explanation: Explanation, graph: nx.DiGraph, title_of: Callable[[str], str], *, dpi: int = DPI) -> bytes:
     """Return the PNG of an explanation's graph: nodes are the newest positions and, last, the target."""
-    title, history = _titles(title_of), explanation.history
+    title, history = titles_in(title_of), explanation.history
     first = len(history) - (graph.number_of_nodes() - 1)  # a model may see fewer items beside the target than alone
     titles = [title(item) for item in (*history[first:], explanation.target)]
     removed = [position - first for position in explanation.positions if position >= first]
-    return graph_png(graph, titles, removed, n_unseen=first)
+    return graph_png(graph, titles, removed, n_unseen=first, dpi=dpi)
 
 
 def user_page(
     explanation: Explanation, title_of: Callable[[str], str], *, picture: bytes | None, note: str = ""
 ) -> str:
     """Return the page of one person; `note` stands with the picture of the graph, or in its place."""
-    title = _titles(title_of)
-    history = _history(explanation, title)
+    title = titles_in(title_of)
+    history = history_of(explanation, title)
     return render(
         "user.j2",
         e=explanation,
-        sentence=_sentence(explanation, title),
+        sentence=sentence_of(explanation, title),
         target=title(explanation.target),
-        before=_before(explanation, title),
-        after=_after(explanation, title),
+        before=list_before(explanation, title),
+        after=list_after(explanation, title),
         unseen=history[: explanation.n_unseen],
         seen=history[explanation.n_unseen :],
         picture=b64encode(picture).decode() if picture else "",
-        picture_text=_picture_text(explanation, title),
+        picture_text=picture_text(explanation, title),
         note=note,
-        change=_change(explanation, title),
-        tested=_tested(explanation),
+        change=change_of(explanation, title),
+        tested=tested(explanation),
         others=_others(explanation, title),
         critical=_critical(explanation, title),
     )
@@ -120,7 +120,7 @@ def user_page(
 
 def index_page(rows: Sequence[tuple[Explanation, str]], title_of: Callable[[str], str], *, heading: str) -> str:
     """Return the index of a run: a summary, and a table of people with the relative links given."""
-    title = _titles(title_of)
+    title = titles_in(title_of)
     people = [_person(number, *row, title) for number, row in enumerate(rows, start=1)]
     return render("index.j2", heading=heading, people=people, figures=summary([row[0] for row in rows]))
 
@@ -158,7 +158,7 @@ def _environment() -> Environment:
         shown_unseen=SHOWN_UNSEEN,
         high_null_rate=HIGH_NULL_RATE,
     )
-    environment.filters.update(number=_number, percent=_percent, counted=_counted, label=_label)
+    environment.filters.update(number=number, percent=percent, counted=counted, label=label)
     return environment
 
 
@@ -171,26 +171,26 @@ def render(template: str, **values: object) -> str:
 # Words
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Return a number for people: thousands apart, means with two decimals.
 
-    >>> _number(12345), _number(1.5)
+    >>> number(12345), number(1.5)
     ('12,345', '1.50')
     """
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 
-def _label(explanation: Explanation) -> str:
+def label(explanation: Explanation) -> str:
     """Return a status in a few plain words."""
     if explanation.status == "none_up_to" and explanation.proven_size:
-        return f"none up to {_counted(explanation.proven_size, 'item')}"
+        return f"none up to {counted(explanation.proven_size, 'item')}"
     return LABELS[explanation.status]
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """Return a share in percent; a share that is not quite all or nothing does not read as such.
 
-    >>> _percent(0.074), _percent(0.9996), _percent(1.0)
+    >>> percent(0.074), percent(0.9996), percent(1.0)
     ('7.4 %', '>99.9 %', '100 %')
     """
     if 0 < share < 0.001:
@@ -200,12 +200,12 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}".removesuffix(".0") + " %"
 
 
-def _counted(count: int, word: str, plural: str = "") -> str:
+def counted(count: int, word: str, plural: str = "") -> str:
     """Return a number with its word: 1 item, 2 items."""
-    return f"{_number(count)} {word if count == 1 else plural or word + 's'}"
+    return f"{number(count)} {word if count == 1 else plural or word + 's'}"
 
 
-def _titles(title_of: Callable[[str], str]) -> Callable[[str], str]:
+def titles_in(title_of: Callable[[str], str]) -> Callable[[str], str]:
     """Return `title_of` with the id in place of an empty title."""
 
     @cache
@@ -215,7 +215,7 @@ def _titles(title_of: Callable[[str], str]) -> Callable[[str], str]:
     return title
 
 
-def _sentence(explanation: Explanation, title: Callable[[str], str]) -> Markup:
+def sentence_of(explanation: Explanation, title: Callable[[str], str]) -> Markup:
     """Return the explanation's sentence, escaped, its titles in <em>.
 
     Titles go in as tokens first, so that an asterisk of a title (M*A*S*H) is not taken for its end.
@@ -231,19 +231,19 @@ def _sentence(explanation: Explanation, title: Callable[[str], str]) -> Markup:
     return Markup().join(Markup("<em>{}</em>").format(named[p]) if p in named else p for p in pieces)
 
 
-def _change(explanation: Explanation, title: Callable[[str], str]) -> str:
+def change_of(explanation: Explanation, title: Callable[[str], str]) -> str:
     """Return in words what had to become different."""
     k, wanted = explanation.k, title(explanation.wanted) if explanation.wanted else "a wanted item"
     words = {
         "top1": "another item comes first",
         "leaves": f"the explained item is no longer among the top {k}",
-        "list": f"at least {_percent(explanation.tau or 0.0)} of the top {k} is new",
+        "list": f"at least {percent(explanation.tau or 0.0)} of the top {k} is new",
         "enters": f"{wanted} comes into the top {k}",
     }
     return words.get(explanation.change, "")
 
 
-def _tested(explanation: Explanation) -> str:
+def tested(explanation: Explanation) -> str:
     """Return in words which sets were tested without success."""
     size = explanation.proven_size
     if size == 0 and explanation.status == "optimal":
@@ -268,15 +268,15 @@ def _critical(explanation: Explanation, title: Callable[[str], str]) -> list[Ent
     if explanation.n_minimal in (None, 1) or len(explanation.positions) == 1:
         return []
     shares = sorted(((-share, i) for i, share in enumerate(explanation.criticality) if share > 0), key=lambda s: s)
-    return [Entry(i + 1, title(explanation.history[i]), _percent(-share)) for share, i in shares[:SHOWN_OTHERS]]
+    return [Entry(i + 1, title(explanation.history[i]), percent(-share)) for share, i in shares[:SHOWN_OTHERS]]
 
 
-def _picture_text(explanation: Explanation, title: Callable[[str], str]) -> str:
+def picture_text(explanation: Explanation, title: Callable[[str], str]) -> str:
     """Return what the picture shows, for those who cannot see it."""
     n_seen = len(explanation.history) - explanation.n_unseen
     removed = ", ".join(title(item) for item in explanation.items) or "none"
     return (
-        f"Causal graph over {_counted(n_seen, 'item')} of the history, oldest first, and the recommendation "
+        f"Causal graph over {counted(n_seen, 'item')} of the history, oldest first, and the recommendation "
         f"{title(explanation.target)}, with a mark at both ends of each edge. Removed items: {removed}."
     )
 
@@ -284,7 +284,7 @@ def _picture_text(explanation: Explanation, title: Callable[[str], str]) -> str:
 # Lists
 
 
-def _before(explanation: Explanation, title: Callable[[str], str]) -> list[Entry]:
+def list_before(explanation: Explanation, title: Callable[[str], str]) -> list[Entry]:
     """Return the top k as it is, the explained item and those that drop out marked."""
     entries = []
     for place, item in enumerate(explanation.before, start=1):
@@ -295,7 +295,7 @@ def _before(explanation: Explanation, title: Callable[[str], str]) -> list[Entry
     return entries
 
 
-def _after(explanation: Explanation, title: Callable[[str], str]) -> list[Entry]:
+def list_after(explanation: Explanation, title: Callable[[str], str]) -> list[Entry]:
     """Return the top k after the removal: where each item was, and which are new."""
     was = {item: place for place, item in enumerate(explanation.before, start=1)}
     entries = []
@@ -308,7 +308,7 @@ def _after(explanation: Explanation, title: Callable[[str], str]) -> list[Entry]
     return entries
 
 
-def _history(explanation: Explanation, title: Callable[[str], str]) -> list[Entry]:
+def history_of(explanation: Explanation, title: Callable[[str], str]) -> list[Entry]:
     """Return the whole history, the removed positions marked."""
     removed = set(explanation.positions)
     return [
@@ -328,5 +328,5 @@ def _person(number: int, explanation: Explanation, link: str, title: Callable[[s
         tuple(title(item) for item in explanation.items),
         title(explanation.target),
         title(explanation.replacement) if explanation.replacement is not None else "",
-        _sentence(explanation, title) if not explanation.is_found else Markup(),
+        sentence_of(explanation, title) if not explanation.is_found else Markup(),
     )

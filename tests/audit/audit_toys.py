@@ -44,7 +44,7 @@ class _Broken(Wrapper):
         if any(len(history) and history[0] == CURSED for history in histories) and self._is_due():
             if self.how == "raise":
                 raise ZeroDivisionError("division by 'zero'")
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid() if self.how == "kill" else _parent(os.getppid()), signal.SIGKILL)
         return super().scores(histories)
 
     def _is_due(self) -> bool:
@@ -57,11 +57,16 @@ class _Broken(Wrapper):
         return False
 
 
+def _parent(pid: int) -> int:
+    """The process that began another (Linux)."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 @dataclass(frozen=True)
 class Broken:
     """How a process comes by a recommender that breaks."""
 
-    how: str  # raise, or kill
+    how: str  # raise, kill, or kill executor: the process that began the one that began this
     marks: str  # a folder in which each time leaves a file
     times: int
 

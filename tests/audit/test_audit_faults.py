@@ -7,11 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from audit_toys import Broken, job, people, rows_of, voting
+from audit_toys import CURSED, Broken, job, people, rows_of, voting
 
-from recexplain.errors import DataError
-from recexplain.evaluation import audit_local
+from recexplain.errors import CheckpointError, DataError
+from recexplain.evaluation import audit_apart, audit_local, audit_processes
+from recexplain.evaluation.audit_apart import explained_apart
 from recexplain.evaluation.audit_histories import WIDE, HistoryTable, layout_of
+from recexplain.evaluation.audit_kernel import PEOPLE_SCHEMA, FromCheckpoint
 from recexplain.evaluation.audit_local import explain_locally
 from recexplain.evaluation.audit_parts import Folders, is_finished
 from recexplain.evaluation.audit_staging import Census, Selection, bucket_of, census_of, stage
@@ -24,8 +26,10 @@ BUCKETS_OF_OTHERS = sorted(set(range(N_BUCKETS)) - {bucket_of(user, N_BUCKETS) f
 @pytest.fixture(autouse=True)
 def quick_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Imports once for all processes; `test_audit_runs.py` starts them as users do."""
-    multiprocessing.set_forkserver_preload(["audit_toys", "recexplain.evaluation.audit_local"])
-    monkeypatch.setattr(audit_local, "START", "forkserver")
+    multiprocessing.set_forkserver_preload(
+        ["audit_toys", "recexplain.evaluation.audit_local", "recexplain.evaluation.audit_apart"]
+    )
+    monkeypatch.setattr(audit_processes, "START", "forkserver")
 
 
 @pytest.fixture
@@ -71,10 +75,59 @@ def test_a_process_killed_once_costs_nothing(folders: Folders, wanted: Any, tmp_
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
+def test_who_always_ends_the_process_is_a_row_of_errors(folders: Folders, wanted: Any, tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    told = explain(folders, Broken("kill", str(marks), 1000), n_workers=1, buckets=[CURSED_BUCKET])
+    culprits = [user for user in ("u3", "u30") if bucket_of(user, N_BUCKETS) == CURSED_BUCKET]
+    assert len(list(marks.iterdir())) == 2 + 2 * len(culprits)  # the bucket twice, then each alone
+    rows = {row["user"]: row for row in rows_of(folders.out)}
+    assert rows.keys() == {row["user"] for row in wanted if bucket_of(row["user"], N_BUCKETS) == CURSED_BUCKET}
+    assert sum(told) == len(rows)
+    for row in wanted:
+        if row["user"] in culprits:
+            assert rows[row["user"]]["error"] == "the process that explained this person ended 2 times (signal 9)"
+        elif row["user"] in rows:
+            assert rows[row["user"]] == row
+    assert not multiprocessing.active_children()
+
+
+def test_people_apart_get_the_rows_that_they_get_together(wanted: Any, tmp_path: Path) -> None:
+    histories = {user: history for user, history in people().items() if user in ("u2", "u3", "u4", "u30", "u31")}
+    batch = pa.record_batch([pa.array(list(histories)), pa.array(list(histories.values()))], PEOPLE_SCHEMA)
+    once = list(explained_apart(job(Broken("kill", str(tmp_path), 1)), [batch.slice(0, 2), batch.slice(2)]))
+    assert len(list(tmp_path.iterdir())) == 1
+    rows = sorted((row for one in once for row in one.to_pylist()), key=lambda row: str(row["user"]))
+    assert rows == [row for row in wanted if row["user"] in histories]
+
+
+def test_where_everyone_ends_the_process_it_is_no_ones_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_apart, "TRIES", 1)
+    users = [f"u{number}" for number in range(5)]
+    batch = pa.record_batch([pa.array(users), pa.array([[str(CURSED), "1", "2"]] * 5)], PEOPLE_SCHEMA)
+    with pytest.raises(
+        DataError, match=r"^3 people in a row ended the process that explained them alone \(signal 9\);"
+    ):
+        list(explained_apart(job(Broken("kill", str(tmp_path), 1000)), [batch]))
+    assert len(list(tmp_path.iterdir())) == 3
+    assert not multiprocessing.active_children()
+
+
+def test_what_stops_a_process_apart_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = pa.record_batch([pa.array(["u1"]), pa.array([["1", "2", "3"]])], PEOPLE_SCHEMA)
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        list(explained_apart(job(FromCheckpoint(str(tmp_path / "none"), "cpu", "")), [batch]))
+    monkeypatch.setattr(audit_apart, "recommender_of", lambda _: voting())  # here it loads, there it does not
+    with pytest.raises(DataError, match="there is no checkpoint"):
+        list(explained_apart(job(FromCheckpoint(str(tmp_path / "none"), "cpu", "")), [batch]))
+    assert not multiprocessing.active_children()
+
+
 def test_a_process_that_is_always_killed_is_refused_and_the_rest_goes_on_later(
     folders: Folders, wanted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_local, "TRIES", 2)
+    monkeypatch.setattr(audit_local, "TRIES", 2)  # so that nobody is explained apart
     marks = tmp_path / "marks"
     marks.mkdir()
     sentence = (

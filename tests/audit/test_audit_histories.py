@@ -11,17 +11,17 @@ import pytest
 from audit_toys import people, write_csv
 
 from recexplain.errors import DataError, OptionError, RecExplainError
-from recexplain.evaluation import audit_histories
+from recexplain.evaluation import audit_histories, audit_slices, audit_staging
 from recexplain.evaluation.audit_histories import HistoryTable, batches_of, content_hash, layout_of
-from recexplain.evaluation.audit_kernel import bucket_of
+from recexplain.evaluation.audit_kernel import PEOPLE_SCHEMA, bucket_of
 from recexplain.evaluation.audit_staging import (
     Selection,
+    Users,
     census_of,
     people_in,
     sample_key,
     sampled,
     stage,
-    users_hash,
 )
 
 
@@ -35,12 +35,13 @@ def staged(path: Path, folder: Path, n_buckets: int = 3, **columns: Any) -> Path
 def read(folder: Path, n_buckets: int = 3, selection: Selection | None = None) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for bucket in range(n_buckets):
-        batch, _ = people_in(folder, bucket, selection or Selection())
-        users = batch["user"].to_pylist()
-        assert users == sorted(users)
-        assert all(bucket_of(user, n_buckets) == bucket for user in users)
-        assert not found.keys() & set(users)
-        found |= dict(zip(users, batch["history"].to_pylist(), strict=True))
+        for batch, _ in people_in(folder, bucket, selection or Selection()):
+            users = batch["user"].to_pylist()
+            assert batch.schema == PEOPLE_SCHEMA
+            assert users == sorted(users)
+            assert all(bucket_of(user, n_buckets) == bucket for user in users)
+            assert not found.keys() & set(users)
+            found |= dict(zip(users, batch["history"].to_pylist(), strict=True))
     return found
 
 
@@ -232,12 +233,57 @@ def test_a_person_without_items_is_not_lost(tmp_path: Path) -> None:
 
 
 def test_hashes_tell_what_differs(tmp_path: Path) -> None:
-    assert users_hash(["b", "a"]) == users_hash(["a", "b"])
-    assert len({users_hash(users) for users in (["a", "b"], ["ab"], ["a"], ["a", "a", "b"], [])}) == 5
+    def hash_of(users: list[str]) -> str:
+        counted = Users()
+        counted.add(users)
+        assert counted.n == len(users)
+        return counted.hash
+
+    assert hash_of(["b", "a"]) == hash_of(["a", "b"])
+    assert len({hash_of(users) for users in (["a", "b"], ["ab"], ["a"], ["a", "a", "b"], ["a", "a"], [])}) == 6
     for name, text in {"a": "1", "b": "2", "c": "12"}.items():
         (tmp_path / name).write_text(text)
     a, b, c = (str(tmp_path / name) for name in "abc")
     assert len({content_hash(parts) for parts in ([a, b], [b, a], [c], [a])}) == 4
+
+
+@pytest.mark.parametrize("form", ["rows", "lists"])
+def test_a_large_bucket_is_read_in_parts(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    histories = people(60) | {"nothing": []}
+    if form == "lists":
+        pq.write_table(
+            pa.table({"user_id": list(histories), "item_id": list(histories.values())}), tmp_path / "a.parquet"
+        )
+    else:
+        del histories["nothing"]
+        write_csv(tmp_path / "a.csv", histories)
+    folder = staged(tmp_path / f"a.{'csv' if form == 'rows' else 'parquet'}", tmp_path / "staged", 2)
+    monkeypatch.setattr(audit_slices, "ITEMS", 40)
+    selection = Selection("test", frozenset(map(str, range(1, 20))))
+    batches = [batch for bucket in range(2) for batch, _ in people_in(folder, bucket, selection)]
+    assert len(batches) > 8
+    assert max(len(batch["history"].flatten()) for batch in batches) < 80
+    wanted = {user: [item for item in history[:-1] if int(item) < 20] for user, history in histories.items()}
+    assert read(folder, 2, selection) == wanted
+    census = [census_of(folder, selection, bucket) for bucket in range(2)]
+    keys = sorted(key for bucket in range(2) for key in sampled(folder, 5, 7, bucket))[:7]
+    monkeypatch.setattr(audit_slices, "ITEMS", 10**6)
+    assert census == [census_of(folder, selection, bucket) for bucket in range(2)]
+    assert keys == sorted(key for bucket in range(2) for key in sampled(folder, 5, 7, bucket))[:7]
+
+
+def test_rows_wait_to_be_written_and_files_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_histories, "ROWS", 10)
+    write_csv(tmp_path / "a.csv", people())
+    (whole,) = staged(tmp_path / "a.csv", tmp_path / "few", 1).rglob("*.parquet")
+    assert pq.ParquetFile(whole).num_row_groups == 1  # all batches together
+    monkeypatch.setattr(audit_staging, "WAITING", 1)
+    monkeypatch.setattr(audit_staging, "GROUPS", 3)
+    folder = staged(tmp_path / "a.csv", tmp_path / "many", 1)
+    groups = [pq.ParquetFile(path).num_row_groups for path in sorted(folder.rglob("*.parquet"))]
+    assert len(groups) > 3
+    assert max(groups) == 3
+    assert read(folder, 1) == people()
 
 
 def test_staging_is_whole_or_not_there(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`recexplain audit` on this machine: the same rows in every way, stopped and going on, gates, refusals."""
 
 import json
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from recexplain.schema import read_explanations
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+SHORT = ("sensitivity.people=0", "comparison.people=0", "page=false")  # test_audit_report.py has them
+
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -28,7 +31,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def audit(own: Path, out: Path | str, *more: str) -> int:
-    words = [f"checkpoint={own}", "change=leaves", "k=3", "max_evaluations=120", "workers=0", "buckets=4"]
+    words = [f"checkpoint={own}", "change=leaves", "k=3", "max_evaluations=120", "workers=0", "buckets=4", *SHORT]
     return cli.main(["audit", *words, f"out={out}", *more])
 
 
@@ -61,7 +64,7 @@ def test_everyone_is_explained_as_by_explain(own: Path, whole: Path, capsys: pyt
     printed = capsys.readouterr()
     assert printed.err == ""
     lines = printed.out.splitlines()
-    assert lines[0].startswith("40 people in, 40 out: ")
+    assert lines[1].startswith("40 people in, 40 out: ")  # after the bar
     assert lines[-2].startswith("0 of them in this run")
     assert lines[-1] == str(whole)
 
@@ -104,7 +107,7 @@ def test_the_report_says_what_the_rows_say(whole: Path) -> None:
         status: sum(row.status == status for row in rows) for status in {row.status for row in rows}
     }
     assert sum(int(size) * n for size, n in report["sizes"]["counts"].items()) == sum(len(r.positions) for r in found)
-    assert outcomes["size_mean"] == pytest.approx(sum(len(r.positions) for r in found) / len(found), abs=1e-6)
+    assert outcomes["size"]["mean"] == pytest.approx(sum(len(r.positions) for r in found) / len(found), abs=1e-6)
     rates = [row.null_rate for row in found if row.null_rate is not None]
     assert report["specificity"]["null_rate_mean"] == pytest.approx(sum(rates) / len(rates), abs=1e-4)
     assert sum(report["specificity"]["null_rate_counts"].values()) == len(found)
@@ -116,12 +119,12 @@ def test_the_report_says_what_the_rows_say(whole: Path) -> None:
     counts = [sum(row.items.count(str(item)) for row in found) for item in range(1, 31)]
     assert leader["people"] == max(counts) == counts[int(leader["item"]) - 1]
     assert leader["title"] == f"Film <{leader['item']}>"
-    assert sum(one["people"] for one in report["slices"]["history_length"]) == 40
-    base = report["same_category_as_the_explained_item"]["items_in_histories"]
+    assert sum(one["people"] for one in report["slices"]["dimensions"][0]["groups"]) == 40
+    base = report["categories"]["same_as_explained"]["items_in_histories"]
     together = [int(item) % 2 == int(row.target) % 2 for row in found for item in row.history]
     assert (base["n"], base["of"]) == (sum(together), len(together))
     assert report["identity"]["model_hash"] == rows[0].model_hash
-    assert set(report["cases"]["largest"]) <= {row.user for row in found}
+    assert set(report["cases"]["kinds"][1]["users"]) <= {row.user for row in found}
 
 
 def test_a_sample_does_not_go_by_order(own: Path, whole: Path) -> None:
@@ -227,12 +230,30 @@ def test_what_is_half_written_foreign_or_gone_is_explained_again(
     same("out", whole)
 
 
-def test_two_audits_do_not_share_a_folder(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with alone(Path("out")):
-        assert audit(own, "out") == 2
+@pytest.mark.parametrize("engine", ["local", "spark"])
+def test_two_audits_do_not_share_a_folder(engine: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with alone(Path("out")):  # the first one, whatever its engine
+        assert audit(own, "out", f"engine={engine}") == 2
         assert "another audit is at work in out; wait, or choose another folder with out=" in capsys.readouterr().err
         assert not any(Path("out").iterdir())
     assert audit(own, "out", "limit=3") == 0
+
+
+def test_a_disk_that_takes_no_more_is_named_and_leaves_nothing_half_written(
+    own: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(Path("ratings.csv"), people())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))  # bytes a file: the notes fit, histories do not
+    try:
+        assert audit(own, "out", "histories.path=ratings.csv") == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said = capsys.readouterr().err
+    assert said == "recexplain: the histories cannot be sorted into buckets in out: File too large; run again\n"
+    assert [path.name for path in Path("out").iterdir()] == ["audit.json"]
+    assert audit(own, "out", "histories.path=ratings.csv") == 0
+    same("out", whole)
 
 
 REFUSED = {

@@ -1,6 +1,7 @@
 """`recexplain audit engine=spark`: the rows and the report of the local engine, also where tasks and workers fail."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from audit_toys import Broken, job, people, report_of, rows_of, untrained, votin
 
 import recexplain
 from recexplain.errors import DataError
-from recexplain.evaluation import cli
+from recexplain.evaluation import audit_spark, cli
 from recexplain.evaluation.audit_local import explain_locally
 from recexplain.evaluation.audit_parts import Folders
 from recexplain.evaluation.audit_spark import SparkEngine, _error_of
@@ -26,6 +27,7 @@ pytestmark = [
     pytest.mark.skipif("RECEXPLAIN_SLOW" not in os.environ, reason="minutes; RECEXPLAIN_SLOW=1 and .ci/run do it"),
 ]
 
+SHORT = ("sensitivity.people=4", "comparison.people=4", "page=false")
 SPARK = ("engine=spark", "spark.master='local[2,4]'")
 
 
@@ -38,6 +40,7 @@ def session() -> "Iterator[SparkSession]":
         patch.setenv("PYTHONPATH", os.pathsep.join(here))
         patch.setenv("PYSPARK_PYTHON", sys.executable)
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        patch.setattr(audit_spark, "WAVE", 2)  # buckets a core
         session = SparkEngine("local[2,4]", None)._session()
         yield session
         session.stop()
@@ -49,7 +52,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def audit(own: Path, out: Path | str, *more: str) -> int:
-    words = [f"checkpoint={own}", "change=leaves", "k=3", "max_evaluations=120", "workers=0", "buckets=3"]
+    words = [f"checkpoint={own}", "change=leaves", "k=3", "max_evaluations=120", "workers=0", "buckets=3", *SHORT]
     return cli.main(["audit", *words, f"out={out}", *more])
 
 
@@ -61,20 +64,28 @@ def test_rows_report_and_going_on_are_those_of_the_local_engine(
     write_csv(Path("parts/a.csv"), {user: histories[user] for user in users[:25]})
     write_csv(Path("parts/b.csv"), {user: histories[user] for user in users[25:]})
     assert audit(own, "local", "histories.path=parts") == 0
+    Path("spark/explanations/.spark-staging-1").mkdir(parents=True)  # of a job that was killed
+    Path("spark/.staged.1.tmp").mkdir()
     assert audit(own, "spark", "histories.path=parts", *SPARK) == 0
     assert rows_of("spark") == rows_of("local")
     assert report_of("spark") == report_of("local")
+    left = {"audit.json", "census.json", "explanations", "report.json"}
+    assert {path.name for path in Path("spark").iterdir()} == left
+    assert not any(Path("spark/explanations").glob(".spark*"))
     folders = [path.name for path in Path("spark/explanations").iterdir() if path.is_dir()]
     assert sorted(folders) == ["bucket=0", "bucket=1", "bucket=2"]
     kept = {path: path.read_bytes() for path in Path("spark/explanations").glob("bucket=[02]/*.parquet")}
-    for path in Path("spark/explanations/bucket=1").iterdir():
-        path.unlink()
+    (part,) = Path("spark/explanations/bucket=1").glob("*.parquet")
+    part.write_bytes(part.read_bytes()[:-100])  # half-written
     assert audit(own, "spark", "histories.path=parts", *SPARK) == 0  # the one bucket only
     assert {path: path.read_bytes() for path in kept} == kept
     assert rows_of("spark") == rows_of("local")
     Path("spark/explanations/bucket=2").rename("gone")
     assert audit(own, "spark", "histories.path=parts") == 0  # the other engine goes on
     assert rows_of("spark") == rows_of("local")
+    assert audit(own, "more", "histories.path=parts", "buckets=5", *SPARK) == 0  # in two jobs, see `session`
+    assert rows_of("more") == rows_of("local")
+    assert len(list(Path("more/explanations").glob("bucket=*"))) == 5
     Path("parts/b.csv").write_text("user_id,item_id,timestamp\nx,1\n")
     capsys.readouterr()
     assert audit(own, "broken", "histories.path=parts", *SPARK) == 2
@@ -114,14 +125,67 @@ def test_what_fails_once_costs_nothing(how: str, staged: Any, tmp_path: Path) ->
     assert sum(told) == len(wanted)
 
 
-def test_what_always_kills_its_worker_is_refused_and_writes_nothing(staged: Any, tmp_path: Path) -> None:
-    folders, census, _ = staged
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("raise", "an unexpected failure of the program, ZeroDivisionError: division by 'zero'"),
+        ("kill", "the process that explained this person ended 2 times (signal 9)"),
+    ],
+)
+def test_what_always_fails_costs_the_people_it_fails_at(how: str, reason: str, staged: Any, tmp_path: Path) -> None:
+    folders, census, wanted = staged
     (tmp_path / "marks").mkdir()
-    broken = job(Broken("kill", str(tmp_path / "marks"), 1000))
-    with pytest.raises(DataError, match=r"^Spark gave up: .*; finished buckets are kept, and the same command"):
-        SparkEngine("local[2,4]", None).explain(broken, folders, Selection(), census, lambda _: None)
-    assert len(list((tmp_path / "marks").iterdir())) >= 4
-    assert rows_of(folders.out) == []
+    broken = job(Broken(how, str(tmp_path / "marks"), 1000))
+    SparkEngine("local[2,4]", None).explain(broken, folders, Selection(), census, lambda _: None)
+    for row, good in zip(rows_of(folders.out), wanted, strict=True):
+        if row["user"] in ("u3", "u30"):
+            assert (row["status"], row["error"], row["history"]) == ("error", reason, good["history"])
+        else:
+            assert row == good
+
+
+ON_A_CLUSTER = """
+import sys
+from audit_toys import Broken, job
+from recexplain.evaluation.audit_parts import Folders
+from recexplain.evaluation.audit_spark import SparkEngine
+from recexplain.evaluation.audit_staging import Selection, census_of
+folders = Folders(sys.argv[1])
+census = [census_of(folders.staged, Selection(), bucket) for bucket in range(3)]
+broken = job(Broken("kill executor", sys.argv[2], 1))
+SparkEngine("local-cluster[2,1,1024]", None).explain(broken, folders, Selection(), census, lambda _: None)
+"""
+
+
+def test_an_executor_that_is_killed_costs_nothing(staged: Any, tmp_path: Path) -> None:
+    folders, _, wanted = staged
+    (tmp_path / "marks").mkdir()
+    run = [sys.executable, "-c", ON_A_CLUSTER, folders.out, str(tmp_path / "marks")]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Lost executor" in done.stderr
+    assert len(list((tmp_path / "marks").iterdir())) == 1
+    assert rows_of(folders.out) == wanted
+
+
+def test_a_full_disk_is_named_and_the_rest_goes_on_later(staged: Any, tmp_path: Path) -> None:
+    folders, census, wanted = staged
+    small = Folders(str(tmp_path / "small"))
+    Path(small.out).mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", small.out]
+    if subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk takes the rights of root")
+    try:
+        small.staged.symlink_to(folders.staged)
+        with pytest.raises(DataError, match=r"^Spark gave up: .*No space left on device; finished buckets are kept"):
+            SparkEngine("local[2,4]", None).explain(job(voting), small, Selection(), census, lambda _: None)
+        assert rows_of(small.out) == []
+        subprocess.run(["mount", "-o", "remount,size=8m", small.out], check=True)
+        SparkEngine("local[2,4]", None).explain(job(voting), small, Selection(), census, lambda _: None)
+        assert rows_of(small.out) == wanted
+        assert not any(small.explanations.glob(".spark*"))
+    finally:
+        subprocess.run(["umount", "--lazy", small.out], check=True)
 
 
 def test_sentences_of_tasks_come_back() -> None:
