@@ -46,10 +46,11 @@ FREE = (
     *("users", "quality", "sensitivity", "comparison", "cases", "page"),
 )
 
-#: What a checkpoint of ours was trained on, in words.
+#: What a checkpoint was trained on, in words.
 SPLIT = (
     "the newest item of each history is the test item, the one before it the validation item; the rest was trained on"
 )
+FOREIGN_SPLIT = "that of RecBole's configuration; this program did not train the model"
 
 
 def audit(config: DictConfig, out: Path) -> int:
@@ -174,7 +175,7 @@ def _header(
     excluded = [{"reason": f"not drawn: {config.limit:,} people were asked for", "people": n_left}] if n_left else []
     identity = {"model": dict(checkpoint.model), **{k: v for k, v in identity.items() if k != "buckets"}}
     return {
-        "identity": {**identity, "split": SPLIT},
+        "identity": {**identity, "split": FOREIGN_SPLIT if isinstance(checkpoint, RecBoleCheckpoint) else SPLIT},
         "quality": {"trained": dict(checkpoint.metrics)},
         "sample": {
             "drawn": drawn,

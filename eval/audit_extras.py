@@ -6,11 +6,11 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig
 
+from recexplain.adapters.recbole import RecBoleCheckpoint
 from recexplain.adapters.recbole_data import ML_100K
-from recexplain.checkpoint import Checkpoint, read_checkpoint
 from recexplain.errors import CheckpointError, OptionError, is_whole
 from recexplain.evaluation.audit_users import UserTable
-from recexplain.evaluation.config import plain, recorded_source, source_of
+from recexplain.evaluation.config import AnyCheckpoint, checkpoint_in, plain, recorded_source, source_of
 from recexplain.explainers import explainer_of
 from recexplain.interactions import MovieLens1M, MovieLens100K, Source
 from recexplain.tables import download_zip, plain_or_gz
@@ -53,7 +53,7 @@ class Extras:
     sensitivity: int
     comparison: int
     compared: tuple[str, ...]  # explainers beside the audit's own
-    other: Checkpoint | None  # another model of the same data
+    other: AnyCheckpoint | None  # another model of the same data
     users: UserTable | None
     has_page: bool  # whether report.html is made of it
 
@@ -63,7 +63,7 @@ class Extras:
         return max(self.quality, self.sensitivity, self.comparison)
 
 
-def extras_in(config: DictConfig, checkpoint: Checkpoint) -> Extras:
+def extras_in(config: DictConfig, checkpoint: AnyCheckpoint) -> Extras:
     """Return what is asked for; `OptionError` for what cannot be."""
     if not isinstance(config.page, bool):
         raise OptionError(f"page must be true or false, not {config.page!r}")
@@ -78,7 +78,7 @@ def extras_in(config: DictConfig, checkpoint: Checkpoint) -> Extras:
         sensitivity=_count("sensitivity.people", config.sensitivity.people),
         comparison=_count("comparison.people", config.comparison.people),
         compared=tuple(dict.fromkeys(explainers)),
-        other=_other(config.sensitivity.checkpoint, checkpoint),
+        other=_other(config, checkpoint),
         users=_users(config, checkpoint),
         has_page=config.page,
     )
@@ -90,16 +90,17 @@ def _count(name: str, value: Any) -> int:
     return value or 0
 
 
-def _other(path: str | None, checkpoint: Checkpoint) -> Checkpoint | None:
+def _other(config: DictConfig, checkpoint: AnyCheckpoint) -> AnyCheckpoint | None:
+    path = config.sensitivity.checkpoint
     if path is None:
         return None
-    other = read_checkpoint(str(path))
+    other = checkpoint_in(config, path)
     if other.data_hash != checkpoint.data_hash:
         raise CheckpointError(f"sensitivity.checkpoint={path} was trained on other data than the audited one")
     return other
 
 
-def _users(config: DictConfig, checkpoint: Checkpoint) -> UserTable | None:
+def _users(config: DictConfig, checkpoint: AnyCheckpoint) -> UserTable | None:
     """Return the table of people; without a path the one that lies beside the ratings of MovieLens."""
     values: dict[str, Any] = plain(config.users)
     for name, value in values.items():
@@ -129,10 +130,10 @@ def _are_names(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) and name for name in value)
 
 
-def _beside(config: DictConfig, checkpoint: Checkpoint) -> Path:
+def _beside(config: DictConfig, checkpoint: AnyCheckpoint) -> Path:
     """Return the table of people of MovieLens, from where its ratings are read."""
     source: Source | None = None
-    if config.histories.path is None:
+    if config.histories.path is None and not isinstance(checkpoint, RecBoleCheckpoint):
         source = recorded_source(checkpoint.source) if config.data is None else source_of(config.data)
     if isinstance(source, MovieLens1M):
         folder = Path(source.path) if source.path is not None else download_zip(source.url, source.md5) / "ml-1m"

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from math import comb, fsum
 from typing import Any
 
-from recexplain.checkpoint import Checkpoint
 from recexplain.counterfactual import ask, verdicts
 from recexplain.evaluation.audit_drawn import Drawn
 from recexplain.evaluation.audit_groups import mean_of, share
 from recexplain.evaluation.audit_studies import Study, carried_out, drawn_words, person_of
+from recexplain.evaluation.config import AnyCheckpoint
 from recexplain.evaluation.metrics import agreement
 from recexplain.evaluation.orders import has_order
 from recexplain.evaluation.randomised import deepest_randomised, randomised
@@ -30,11 +30,12 @@ class Check:
     more: Callable[[Study, Sequence[tuple[Drawn, Outline]]], list[dict[str, Any]]] = lambda _, __: []
 
 
-def sensitivity(study: Study, people: Sequence[Drawn], other: Checkpoint | None) -> dict[str, Any]:
+def sensitivity(study: Study, people: Sequence[Drawn], other: AnyCheckpoint | None) -> dict[str, Any]:
     """Return what becomes of the explanations of a sample when they are made again in other ways."""
     checks = _checks(study, people, other)
     work = [study.work(study.explainer.name, study.explainer, check.trial) for check in checks]
-    orders = _order_work(study, people)
+    has_unlearnt = any(check.trial.name == "weights" for check in checks)
+    orders = _order_work(study, people) if has_unlearnt else []
     carried_out([*work, *orders], "checking steadiness")
     found = [_figures(study, check, people, one) for check, one in zip(checks, work, strict=True)]
     for one in orders:
@@ -54,11 +55,11 @@ def by_chance(one: int, other: int, n: int) -> float:
     return fsum(comb(one, o) * comb(n - one, other - o) / ways * o / (one + other - o) for o in shared)
 
 
-def _checks(study: Study, people: Sequence[Drawn], other: Checkpoint | None) -> list[Check]:
+def _checks(study: Study, people: Sequence[Drawn], other: AnyCheckpoint | None) -> list[Check]:
     options, device = study.options, str(study.recommender.device)
     asked = [person_of(one) for one in people]
     earlier = [replace(person, history=list(person.history)[:-1]) for person in asked]
-    unlearnt = deepest_randomised(study.checkpoint, options.seed).recommender(device)
+    unlearnt = deepest_randomised(study.checkpoint, options.seed)
     checks = [
         Check(
             "another seed",
@@ -73,14 +74,17 @@ def _checks(study: Study, people: Sequence[Drawn], other: Checkpoint | None) -> 
             Trial("item", study.recommender, earlier, options),
             _after_the_item,
         ),
-        Check(
-            "randomised weights",
-            "Everyone is explained from a model whose deepest layer has its weights shuffled. An explanation that "
-            "stays the same does not depend on what the model has learnt.",
-            "low",
-            Trial("weights", unlearnt, asked, options),
-        ),
     ]
+    if unlearnt is not None:
+        checks.append(
+            Check(
+                "randomised weights",
+                "Everyone is explained from a model whose deepest layer has its weights shuffled. An explanation that "
+                "stays the same does not depend on what the model has learnt.",
+                "low",
+                Trial("weights", unlearnt.recommender(device), asked, options),
+            )
+        )
     if other is not None:
         checks.append(
             Check(

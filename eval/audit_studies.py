@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from recexplain.checkpoint import Checkpoint
+from recexplain.adapters.recbole import RecBoleRecommender
 from recexplain.counterfactual import Options
 from recexplain.errors import DataError
 from recexplain.evaluation.audit_drawn import Drawn
 from recexplain.evaluation.audit_groups import Group, K, mean_of, share
+from recexplain.evaluation.config import AnyCheckpoint
 from recexplain.evaluation.contestants import contestants
 from recexplain.evaluation.journal import Journal, damaged
 from recexplain.evaluation.measure import Measured
@@ -29,6 +30,7 @@ from recexplain.evaluation.trials import MAIN, Trial, Work
 from recexplain.explainers import Explainer
 from recexplain.explainers.cases import Person
 from recexplain.models.network import NetworkRecommender
+from recexplain.recommender import asked_for, needs_user
 
 RESAMPLES = 1_000  # of the people, for the intervals of the comparison
 
@@ -37,8 +39,8 @@ RESAMPLES = 1_000  # of the people, for the intervals of the comparison
 class Study:
     """Who asks whom what, and where the answers are kept."""
 
-    checkpoint: Checkpoint
-    recommender: NetworkRecommender
+    checkpoint: AnyCheckpoint
+    recommender: NetworkRecommender | RecBoleRecommender
     explainer: Explainer
     options: Options
     folder: Path
@@ -73,7 +75,12 @@ def newest_ranks(study: Study, people: Sequence[Drawn]) -> list[tuple[Drawn, int
     """
     ranked = [one for one in people if one.row["status"] != "error" and len(one.row["history"]) > 1]
     histories = [person_of(one).numbers(study.recommender) for one in ranked]
-    return list(zip(ranked, held_out_ranks(study.recommender, histories).tolist(), strict=True))
+    if needs_user(study.recommender):
+        asked = [asked_for(study.recommender, one.row["user"]) for one in ranked]
+        ranks = [int(held_out_ranks(one, [history])[0]) for one, history in zip(asked, histories, strict=True)]
+    else:
+        ranks = held_out_ranks(study.recommender, histories).tolist()
+    return list(zip(ranked, ranks, strict=True))
 
 
 def quality_of(ranks: Counter[int], *, n_drawn: int, history: str) -> dict[str, Any]:
