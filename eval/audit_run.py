@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -33,6 +33,8 @@ from recexplain.evaluation.files import write_text
 from recexplain.evaluation.progress import shown
 from recexplain.sequences import Dataset
 from recexplain.vocabulary import Vocabulary
+
+SPARE = 50  # more people of each bucket than twice its share of a sample are looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,12 +140,32 @@ def _count(audit: Audit, path: Path) -> Counted:
         _stage(audit)
     staged, buckets, bound = audit.folders.staged, range(audit.n_buckets), None
     if audit.limit is not None:
-        keys = audit.engine.map(partial(sampled, staged, audit.selection.seed, audit.limit), buckets)
-        bound = nsmallest(audit.limit, chain.from_iterable(keys))[-1]
+        bound = sample_bound(audit.engine.map, partial(sampled, staged, audit.selection.seed), audit.limit, buckets)
     selection = replace(audit.selection, bound=bound)
     counted = Counted(bound, tuple(audit.engine.map(partial(census_of, staged, selection), buckets)))
     write_text(path, json.dumps(asdict(counted), indent=1) + "\n")
     return counted
+
+
+def sample_bound(
+    ask: Callable[[Callable[[int], list[str]], Sequence[int]], list[list[str]]],
+    smallest: Callable[[int, int], list[str]],
+    limit: int,
+    buckets: Sequence[int],
+) -> str:
+    """Return the largest key of a sample of `limit` people, from the smallest keys, `smallest(most, bucket)`, of each.
+
+    Few more than the sample are gathered; only where people lie so unevenly that this is not certain, up to `limit`
+    of each bucket.
+    """
+    bound = ""
+    for most in (min(limit, 2 * limit // len(buckets) + SPARE), limit):
+        found = ask(partial(smallest, most), buckets)
+        drawn = nsmallest(limit, chain.from_iterable(found))
+        bound = drawn[-1]
+        if all(len(keys) < most or (len(drawn) == limit and keys[-1] >= bound) for keys in found):
+            break
+    return bound
 
 
 def _read_counted(path: Path) -> Counted:
