@@ -10,7 +10,7 @@ from recexplain.evaluation.audit_drawn import Drawn, Sample
 from recexplain.evaluation.audit_studies import Study, person_of
 from recexplain.explainers.driver import GraphExplainer
 from recexplain.explainers.graphs import GraphOptions, first_position
-from recexplain.recommender import number_of
+from recexplain.recommender import asked_for, number_of
 from recexplain.vocabulary import Vocabulary
 
 #: Kind -> its title, and how its people come to be shown.
@@ -75,8 +75,9 @@ def _graph(drawn: Drawn, study: Study) -> dict[str, Any] | None:
 
 def _asked(drawn: Drawn, study: Study) -> Question:
     person = person_of(drawn)
-    target = number_of(study.recommender, drawn.row["target"])
-    return ask(study.recommender, person.numbers(study.recommender), study.options, target, user=person.user)
+    recommender = asked_for(study.recommender, person.user)
+    target = number_of(recommender, drawn.row["target"])
+    return ask(recommender, person.numbers(recommender), study.options, target, user=person.user)
 
 
 def _edges(graph: nx.DiGraph) -> list[list[Any]]:

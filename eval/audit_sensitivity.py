@@ -15,6 +15,7 @@ from recexplain.evaluation.metrics import agreement
 from recexplain.evaluation.orders import has_order
 from recexplain.evaluation.randomised import deepest_randomised, randomised
 from recexplain.evaluation.trials import Trial, Work
+from recexplain.recommender import asked_for
 
 Outline = Mapping[str, Any]  # what a trial notes of an explanation
 
@@ -167,8 +168,9 @@ def _after_the_item(study: Study, pairs: Sequence[tuple[Drawn, Outline]]) -> lis
 def _holds(study: Study, drawn: Drawn, positions: Sequence[int]) -> bool:
     """Whether a set changes the answer to the whole history; of a set, what the model still sees counts."""
     person = person_of(drawn)
-    question = ask(study.recommender, person.numbers(study.recommender), study.options, user=person.user)
+    recommender = asked_for(study.recommender, person.user)
+    question = ask(recommender, person.numbers(recommender), study.options, user=person.user)
     candidate = tuple(position for position in positions if position >= question.n_unseen)
     if not 0 < len(candidate) < question.n_before(question.options.removal):
         return False
-    return verdicts(study.recommender, [(question, candidate)])[0]
+    return verdicts(recommender, [(question, candidate)])[0]
