@@ -16,13 +16,16 @@ import pandas as pd
 from recexplain.adapters.recbole_features import ids_of
 from recexplain.adapters.recbole_file import RecBoleFile
 from recexplain.adapters.recbole_filters import Atomic, filtered
-from recexplain.errors import CheckpointError, DataError, OptionError
+from recexplain.errors import CheckpointError, DataError, OptionError, RecExplainError
 from recexplain.sequences import Dataset, Histories
 from recexplain.tables import read_text
 from recexplain.vocabulary import Vocabulary
 
 #: The atomic files that RecBole's package carries.
 ML_100K = Path(str(files("recbole"))) / "dataset_example" / "ml-100k" / "ml-100k.inter"
+
+#: What options that are none end in.
+UNREADABLE = (TypeError, ValueError, LookupError, AttributeError)
 
 #: Columns of an `.item` file that are taken for titles, the first that is there.
 TITLES = ("title", "movie_title", "name", "item_name")
@@ -112,7 +115,14 @@ def _inter_file(file: RecBoleFile, data: Path) -> Path:
 
 def _ids_in(file: RecBoleFile, path: Path) -> Ids:
     user, item = str(file.config.get("USER_ID_FIELD")), str(file.config.get("ITEM_ID_FIELD"))
-    tables = filtered(file, Atomic(path, user, item))
+    try:
+        tables = filtered(file, Atomic(path, user, item))
+    except RecExplainError:
+        raise
+    except UNREADABLE as error:
+        raise CheckpointError(
+            f"{file.path}: its options of the data cannot be followed: {error}; give items="
+        ) from None
     users = _numbered([tables.inter[user], *([] if tables.users is None else [tables.users[user]])])
     items = _numbered([tables.inter[item], *([] if tables.items is None else [tables.items[item]])])
     titles = _titles(path.with_suffix(".item"), item, str(file.config.get("field_separator") or "\t"))

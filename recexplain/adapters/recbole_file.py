@@ -5,6 +5,7 @@ import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from recexplain.errors import CheckpointError
 
 #: What reading a damaged file ends in, inside pickle, NumPy and torch.
 DAMAGED = (pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError)
+
+
+LONGEST = 100_000  # items of a history that a model may be handed: more would be a damaged file
+MOST = 100_000  # plain values in one option
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +36,8 @@ class RecBoleFile:
     def window(self) -> int:
         """How many items of a history RecBole hands to the model."""
         window = self.config.get("MAX_ITEM_LIST_LENGTH")
-        if not isinstance(window, int) or window < 1:
-            raise CheckpointError(f"{self.path}: MAX_ITEM_LIST_LENGTH must be 1 or more, not {window!r}")
+        if not isinstance(window, int) or not 1 <= window <= LONGEST:
+            raise CheckpointError(f"{self.path}: MAX_ITEM_LIST_LENGTH must be 1 to {LONGEST:,}, not {window!r}")
         return window
 
     @property
@@ -67,19 +72,36 @@ def read_recbole(path: Path) -> RecBoleFile:
     if not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in weights.items()):
         raise CheckpointError(f"{path} holds weights that are no tensors")
     assert isinstance(config, Record)
-    layer = (content.get("other_parameter") or {}).get("feature_embed_layer")
+    other, known = content.get("other_parameter"), dict[int, float]()
+    layer = other.get("feature_embed_layer") if isinstance(other, dict) else None
+    try:
+        plain = {str(name): value for name, value in options.items() if _n_plain(value, known) <= MOST}
+    except RecursionError:
+        raise CheckpointError(f"{path} is damaged: its configuration is nested without an end") from None
     return RecBoleFile(
         path,
         str(config.get("model")),
-        {str(name): value for name, value in options.items() if _is_plain(value)},
+        plain,
         dict(weights),
         layer if isinstance(layer, Record) else None,
     )
 
 
-def _is_plain(value: object) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
-    return value is None or isinstance(value, str | int | float | bool)
+def _n_plain(value: object, known: dict[int, float]) -> float:
+    """Return how many plain values an option holds, each as often as it stands there; infinity where one is not plain.
+
+    `known`: by id, of lists and tables that were counted before, for a file may name one many times.
+    """
+    if isinstance(value, int):
+        return 1 if abs(value) < 2**63 else inf
+    if value is None or isinstance(value, str | float):
+        return 1
+    if not isinstance(value, list | tuple | dict) or (
+        isinstance(value, dict) and not all(isinstance(n, str) for n in value)
+    ):
+        return inf
+    if id(value) not in known:
+        known[id(value)] = inf  # of one that holds itself
+        parts = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_n_plain(one, known) for one in parts)
+    return known[id(value)]

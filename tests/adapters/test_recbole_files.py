@@ -9,6 +9,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 import recexplain
 from recexplain.adapters.plain_pickle import Array, Record, read_plain
 from recexplain.adapters.recbole import RecBoleRecommender
+from recexplain.adapters.recbole_file import read_recbole
 from recexplain.checkpoint import Checkpoint, build_model, save_checkpoint
 from recexplain.vocabulary import Vocabulary
 
@@ -187,7 +189,7 @@ def test_other_files_are_refused_in_a_sentence(written: Path, tmp_path: Path) ->
         ("BERT4Rec", [(b"output_bias", b"outputXbias")], "BERT4Rec as RecBole had it up to 1.1.1"),
         ("SASRec", [(b"item_embedding.weight", b"item_embeddinX.weight")], "have no table item_embedding.weight"),
         ("SASRec", [(b"LayerNorm.bias", b"LayerXorm.bias")], "the weights do not fit SASRec: Missing key"),
-        ("SASRec", [(b"MAX_ITEM_LIST_LENGTH", b"MAX_ITEM_LIST_LENGTX")], "MAX_ITEM_LIST_LENGTH must be 1 or more"),
+        ("SASRec", [(b"MAX_ITEM_LIST_LENGTH", b"MAX_ITEM_LIST_LENGTX")], "MAX_ITEM_LIST_LENGTH must be 1 to 100,0"),
         ("SASRec", [(b"hidden_size", b"hidden_sizX")], "SASRec cannot be built from its options"),
         ("SASRecCPR", [(b"\x8c\x02CE", b"\x8c\x02BP")], "SASRecCPR cannot be built from its options"),
         ("SASRecF", [(b"item_feat", b"item_feaX")], "lacks the item features that SASRecF looks up: class, year"),
@@ -201,6 +203,63 @@ def test_a_checkpoint_that_cannot_be_used_says_why(
     path = patched(written / f"{model}.pth", tmp_path / f"{model}.pth", *changes)
     if not sentence:
         assert recexplain.load(path).n_items == 35
+        return
+    with pytest.raises(recexplain.CheckpointError, match=sentence):
+        recexplain.load(path)
+
+
+class Config:
+    """Stands for RecBole's, in a module of that name."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        file = read_recbole(path)
+        self.model, self.final_config_dict = file.model, {**file.config, **options}
+
+
+def itself() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+def doubled(times: int) -> Any:
+    """A list that would be as long as 2 to the power of `times`, written out."""
+    found: Any = 0
+    for _ in range(times):
+        found = [found, found]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"load_col": 5}, "its options of the data cannot be followed"),
+        ({"val_interval": {"rating": "(a,b)"}}, "its options of the data cannot be followed"),
+        ({"user_inter_num_interval": "(a,b)"}, "its options of the data cannot be followed"),
+        ({"MAX_ITEM_LIST_LENGTH": 10**9}, "MAX_ITEM_LIST_LENGTH must be 1 to 100,000, not 1000000000"),
+        ({"MAX_ITEM_LIST_LENGTH": 10**5000}, "MAX_ITEM_LIST_LENGTH must be 1 to 100,000, not None"),
+        ({"hidden_size": "x"}, "SASRec cannot be built from its options"),
+        ({"n_layers": -1}, "the weights do not fit SASRec"),
+        ({"n_heads": 0}, "SASRec cannot be built from its options"),
+        ({"other": itself()}, None),
+        ({"other": doubled(64)}, None),
+        ({"other": {1: "a", "b": 2}}, None),
+        ({"other": 10**5000}, None),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_options_that_mean_harm(
+    options: dict[str, Any], sentence: str | None, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("recbole.config.configurator")
+    module.Config = Config  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(Config, "__module__", module.__name__)
+    weights, path = dict(read_recbole(written / "SASRec.pth").weights), tmp_path / "SASRec.pth"
+    content = {"config": Config(written / "SASRec.pth", **options), "state_dict": weights, "other_parameter": [1]}
+    torch.save(content, path, pickle_protocol=4)
+    if sentence is None:  # left out, as all that is not plain
+        assert recexplain.load(path).n_items == 39
         return
     with pytest.raises(recexplain.CheckpointError, match=sentence):
         recexplain.load(path)
