@@ -83,7 +83,7 @@ def test_no_evidence_is_said_and_not_ranked() -> None:
     recommender = bert4rec()
     question = question_of(recommender, [3, 1, 4, 2, 5, 9])
     with pytest.raises(
-        OptionError, match="fixed gives all items that may be removed the same score, 0, so there is no"
+        OptionError, match="fixed gives all items that may be removed the same score, 0: no positive evidence, so"
     ):
         order(Fixed(0, 0, 0, np.nan, 0, 0), recommender, question)
     one = question_of(recommender, [3, 1, 4, 2, 5, 9], locked=("3", "1", "4", "2", "5"))
