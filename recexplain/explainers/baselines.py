@@ -15,7 +15,7 @@ import numpy as np
 from recexplain.counterfactual import Candidate, Question, measured, measured_alone
 from recexplain.errors import OptionError, is_whole
 from recexplain.explainers.graphs import checked_attention
-from recexplain.recommender import AttentiveRecommender, Recommender, id_of
+from recexplain.recommender import AttentiveRecommender, Recommender, id_of, without_attention
 from recexplain.search import Ledger, Search, Step
 from recexplain.steps import greedy_prefix, levels_until_found, pruned, searched, strongest_first
 
@@ -85,9 +85,7 @@ class Attention:
     def order(self, recommender: Recommender, question: Question) -> list[int]:
         """Return the removable positions in this order; what the attention does not show comes last, newest first."""
         if not isinstance(recommender, AttentiveRecommender):
-            raise OptionError(
-                f"the explainer attention needs a recommender with attention; {type(recommender).__name__} has none"
-            )
+            raise without_attention(self.name, recommender)
         weights = checked_attention(recommender, question)[-1].mean(0)[-1, :-1]
         first = len(question.history) - len(weights)
         weight = {first + place: float(share) for place, share in enumerate(weights)}
