@@ -185,10 +185,10 @@ def order_agreement(one: Sequence[int], other: Sequence[int]) -> float:
 
 
 def mcnemar(only_one: int, only_other: int) -> float:
-    """P = P(at most min(b, c) heads in b + c throws of a coin), both sides, of b and c who say yes to one question only.
+    """Two-sided p: twice the chance of at most min(b, c) heads in b + c throws of a coin, 1 at the most.
 
-    McNemar's test of two paired shares (Psychometrika 1947), exact; ACCENT (Tran et al., SIGIR 2021) compares explainers
-    with it after retraining. A small p tells two explainers apart; with nobody to tell them apart by it is 1.
+    McNemar's test of two paired shares (Psychometrika 1947), exact: b and c people say yes to one or the other only.
+    ACCENT (Tran et al., SIGIR 2021) compares explainers by it after retraining. Lower: told apart more surely.
     """
     n, least = only_one + only_other, min(only_one, only_other)
     return min(1.0, 2 * sum(comb(n, heads) for heads in range(least + 1)) / (1 << n))
