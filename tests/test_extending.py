@@ -4,15 +4,18 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from contracts import ExplainerContract
 from toys import Attentive, random_votes
 
+from recexplain.checkpoint import read_checkpoint, save_checkpoint
 from recexplain.evaluation import cli
 from recexplain.evaluation import evaluate as evaluate_entry
 from recexplain.explainers.driver import Explainer
@@ -26,11 +29,21 @@ COMMANDS = re.findall(r"^\.venv/bin/python -m recexplain (.*)$", TEXT, re.MULTIL
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the demo's checkpoint, trained for a moment, and `mine.py`."""
-    folder = tmp_path_factory.mktemp("extending")
+    """A folder with `mine.py` and a tiny model as the demo's checkpoint, its weights disturbed: the history matters."""
+    folder, draw = tmp_path_factory.mktemp("extending"), np.random.default_rng(0)
     (folder / "mine.py").write_text(CODE, encoding="utf-8")
-    short = ["limit=100", "recipe.epochs=1", "recipe.validate_every=1", "model.dim=8"]
-    assert cli.main(["train", f"out={folder / 'outputs' / 'demo'}", *short]) == 0
+    rows = [f"u{user},{item},{time}" for user in range(24) for time, item in enumerate(draw.permutation(20)[:8])]
+    (folder / "ratings.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
+    words = ["data=interactions", f"data.path={folder / 'ratings.csv'}", "data.min_item_ratings=1"]
+    small = ["model.dim=8", "model.layers=1", "model.max_length=6", "recipe.epochs=1", "recipe.validate_every=1"]
+    assert cli.main(["train", *words, *small, f"out={folder / 'outputs' / 'demo'}"]) == 0
+    checkpoint, noise = (
+        read_checkpoint(folder / "outputs" / "demo" / "checkpoint.ckpt"),
+        torch.Generator().manual_seed(1),
+    )
+    weights = {name: w + 0.7 * torch.randn(w.shape, generator=noise) for name, w in checkpoint.weights.items()}
+    weights["item_bias"].zero_()
+    save_checkpoint(replace(checkpoint, weights=weights), folder / "outputs" / "demo" / "checkpoint.ckpt")
     return folder
 
 
@@ -54,7 +67,10 @@ def test_it_explains_on_the_command_line() -> None:
     assert len(found) == 20
     assert {one.explainer for one in found} == {"alone"}
     assert sum(one.is_found for one in found) >= 2
-    assert cli.main(["verify", "explanations=explained", "checkpoint=outputs/demo/checkpoint.ckpt"]) == 0
+    assert (
+        cli.main(["verify", "explanations=explained/explanations.parquet", "checkpoint=outputs/demo/checkpoint.ckpt"])
+        == 0
+    )
 
 
 def test_it_is_compared_with_its_options_and_its_own_order() -> None:
