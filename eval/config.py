@@ -1,7 +1,8 @@
 """From Hydra's configuration to plain values, and back to what a checkpoint records."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from recexplain.adapters.recbole import RecBoleCheckpoint, recbole_checkpoint
 from recexplain.adapters.recbole_data import ML_100K
 from recexplain.checkpoint import Checkpoint, NotPlainError, read_checkpoint
 from recexplain.errors import CheckpointError, DataError, OptionError, RecExplainError
-from recexplain.explainers import EXPLAINERS, Ours
+from recexplain.explainers import EXPLAINERS, Explainer
 from recexplain.interactions import RECORDED, Interactions, MovieLens100K, Source
 from recexplain.sequences import Dataset, load_dataset
 
@@ -26,17 +27,34 @@ def plain(config: DictConfig, without: Collection[str] = ("out",)) -> dict[str, 
     return {str(name): value for name, value in values.items() if name not in without}
 
 
-def explainer_in(config: DictConfig) -> Ours:
-    """Return the configured explainer; only our own classes are ever built."""
+def explainer_in(config: DictConfig) -> Explainer:
+    """Return the configured explainer: one of ours, or of a class that the user names by its path."""
     options = plain(config, without=("_target_",))
     ours = {f"recexplain.explainers.{explainer.__name__}": explainer for explainer in EXPLAINERS.values()}
     target = config.get("_target_")
-    if target not in ours:
-        raise OptionError(f"explainer must be one of {', '.join(EXPLAINERS)}, not {target!r}")
+    kind: Callable[..., Explainer] = ours[target] if target in ours else _own_explainer(target)
     try:
-        return ours[target](**options)
+        return kind(**options)
     except TypeError as error:
         raise OptionError(f"the explainer cannot be built from {options}: {error}") from None
+
+
+def _own_explainer(path: object) -> Callable[..., Explainer]:
+    """Return a class that is none of ours by its path, such as `mine.Alone`; `OptionError` where it is no explainer."""
+    module, _, name = str(path).rpartition(".")
+    if not module or not all(part.isidentifier() for part in (*module.split("."), name)):
+        raise OptionError(
+            f"explainer must be one of {', '.join(EXPLAINERS)}, or the path of a class of your own, not {path!r}"
+        )
+    try:
+        found = getattr(import_module(module), name, None)
+    except ImportError as error:
+        raise OptionError(
+            f"the explainer {path} cannot be imported: {error}; Python must find its module (PYTHONPATH)"
+        ) from None
+    if not isinstance(found, type) or not (hasattr(found, "search") and hasattr(found, "name")):
+        raise OptionError(f"{path} is no explainer: it must be a class with a name and a search")
+    return found
 
 
 def ids_in(name: str, value: Any) -> list[str]:

@@ -3,12 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from recexplain.counterfactual import REMOVALS, Options, Question, ask, checked_scores, verdicts
+from recexplain.counterfactual import REMOVALS, Question, checked_scores, verdicts
 from recexplain.evaluation import metrics
 from recexplain.evaluation.orders import order_of
 from recexplain.evaluation.perturbation import only, perturbed, standing_of
 from recexplain.explainers import Explainer
-from recexplain.explainers.cases import Person
 from recexplain.explainers.driver import Case, Timing
 from recexplain.explanation import Explanation
 from recexplain.recommender import Recommender, asked_for, keeps_places, number_of, top_items
@@ -48,23 +47,23 @@ class Measured:
         )
 
 
-def measured(recommender: Recommender, person: Person, case: Case, explainer: Explainer, options: Options) -> Measured:
+def measured(recommender: Recommender, case: Case, explainer: Explainer) -> Measured:
     """Return every metric of one case that needs no other explainer and no other run.
 
     A person who could not be explained has an error's values: nothing found, all items that the model saw.
     """
     explanation = case.explanation
     values = outcome(explanation)
-    if explanation.status == "error":
+    question = case.question
+    if question is None:
         return Measured(explanation, case.timing, values)
-    recommender = asked_for(recommender, person.user)
-    target = number_of(recommender, explanation.target)
-    question = ask(recommender, person.numbers(recommender), options, target, user=person.user)
+    recommender = asked_for(recommender, explanation.user)
     if explanation.is_found:
         values |= of_the_set(recommender, question, explanation)
-    order = order_of(explainer, recommender, question, explanation.positions, case.graphs)
+    # the order that the search has followed is not computed again
+    order = case.order or order_of(explainer, recommender, question, explanation.positions, case.graphs)
     steps = perturbed(recommender, question, order)
-    k, whole = options.k, float(steps.whole.probabilities[0])
+    k, whole = question.options.k, float(steps.whole.probabilities[0])
     values |= {
         "pos_p": metrics.positive_perturbation(steps.most_first.ranks, k),
         "neg_p": metrics.negative_perturbation(steps.least_first.ranks, k),

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from recexplain.counterfactual import Options, Question, ask, checked_scores
 from recexplain.errors import OptionError
 from recexplain.evaluation.bootstrap import interval, means, resampled
 from recexplain.evaluation.journal import Journal
+from recexplain.evaluation.metrics import mcnemar
 from recexplain.explanation import Explanation
 from recexplain.recommender import Recommender, number_of, top_items
-from recexplain.report.board import Retrained, Retraining
+from recexplain.report.board import Pair, Retrained, Retraining
 from recexplain.sequences import Histories, Split, leave_one_out
 
 NOTHING = ""  # the label of trainings with nothing taken out
@@ -130,7 +132,15 @@ def result_of(plan: Plan, changed: Mapping[str, Sequence[bool]], seed: int, n_re
         own, more = interval(means(shares[label], draws)), interval(means(shares[label] - shares[NOTHING], draws))
         three = [number for one in (own, anyway, more) for number in (one.value, one.low, one.high)]
         rows.append(Retrained(label, *three))
-    return Retraining(len(plan.users), len(plan.seeds), plan.group, tuple(rows))
+    pairs = tuple(_pair(one, other, shares) for one, other in combinations(plan.labels, 2))
+    return Retraining(len(plan.users), len(plan.seeds), plan.group, tuple(rows), pairs)
+
+
+def _pair(one: str, other: str, shares: Mapping[str, np.ndarray]) -> Pair:
+    """Compare two explainers on the people for whom most seeds agree; `shares`: (people,) of the seeds, by label."""
+    of_one, of_other = shares[one] > 0.5, shares[other] > 0.5
+    only_one, only_other = int((of_one & ~of_other).sum()), int((of_other & ~of_one).sum())
+    return Pair(one, other, only_one, only_other, mcnemar(only_one, only_other))
 
 
 def _trained(

@@ -56,6 +56,12 @@ def print_retraining(console: Console, retraining: Retraining) -> None:
         )
         table.add_row(escape(row.label), *(f"{v:.0%} ({low:.0%} to {high:.0%})" for v, low, high in cells))
     console.print(table)
+    for pair in retraining.pairs:
+        console.print(
+            f"{escape(pair.label)} against {escape(pair.other)}: {pair.only_label} people changed for the first only, "
+            f"{pair.only_other} for the second only (McNemar's p {pair.p:.2g})",
+            highlight=False,
+        )
 
 
 def _table(

@@ -22,6 +22,7 @@ from recexplain.explainers.driver import PEOPLE, Case, explain_cases
 from recexplain.explanation import Explanation
 from recexplain.models.network import NetworkRecommender
 from recexplain.recommender import Recommender, asked_for
+from recexplain.robustness import Remembered, Robust, unasked
 from recexplain.sequences import Dataset
 
 MAIN = "main"
@@ -37,6 +38,7 @@ class Trial:
     people: Sequence[Person]
     options: Options
     shuffled: Recommender | None = None  # then it is asked for its orders only, and nobody is explained
+    robust: Robust = unasked  # of the main trial alone; all explainers share what it has scored
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +63,13 @@ class Work:
             for person in people:
                 yield {"user": person.user, "value": same_order(trial, trial.shuffled, person, explainer)}
             return
-        for person, case in self._cases(people):
+        for case in self._cases(people):
             if trial.name == MAIN:
-                yield measured(trial.recommender, person, case, explainer, trial.options).to_dict()
+                yield measured(trial.recommender, case, explainer).to_dict()
             else:
                 yield _outline(case.explanation)
 
-    def _cases(self, people: Sequence[Person]) -> Iterator[tuple[Person, Case]]:
+    def _cases(self, people: Sequence[Person]) -> Iterator[Case]:
         """Yield each person's case; several are asked about at once unless one takes long, for all of them may be lost.
 
         Who is asked about together changes nothing of what is found.
@@ -75,8 +77,8 @@ class Work:
         at_once = 1
         while people:
             began, packed = time.perf_counter(), people[:at_once]
-            cases = explain_cases(self.trial.recommender, packed, self.explainer, self.trial.options)
-            yield from zip(packed, cases, strict=True)
+            trial = self.trial
+            yield from explain_cases(trial.recommender, packed, self.explainer, trial.options, trial.robust)
             people = people[at_once:]
             at_once = PEOPLE if time.perf_counter() - began < SLOW * len(packed) else 1
 
@@ -127,7 +129,7 @@ def trials(
 ) -> list[Trial]:
     """Return the main trial and those that it is compared with; `recommender` is that of the checkpoint."""
     device = str(recommender.device)
-    found, few = [Trial(MAIN, recommender, people, options)], people[:checks]
+    found, few = [Trial(MAIN, recommender, people, options, robust=Remembered())], people[:checks]
     if few:
         found.append(Trial("stability_seed", recommender, few, replace(options, seed=options.seed + 1)))
         if with_item:

@@ -5,8 +5,11 @@ from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
-from recexplain.errors import UnknownIdError
+from recexplain.errors import OptionError, UnknownIdError
 from recexplain.vocabulary import Vocabulary
+
+#: The explainers that ask for scores alone, and so work with every recommender.
+SCORES_ENOUGH = ("causal", "exhaustive", "occlusion", "random", "recency", "popularity", "genetic")
 
 
 @runtime_checkable
@@ -132,3 +135,11 @@ def number_of(recommender: Recommender, item: object) -> int:
 def id_of(recommender: Recommender, number: int) -> str:
     """Return the user's own id of an item number."""
     return str(number) if recommender.vocabulary is None else recommender.vocabulary.id_of(number)
+
+
+def without_attention(explainer: str, recommender: Recommender) -> OptionError:
+    """Return the error of an explainer that looks at attention where there is none: it says which others work."""
+    return OptionError(
+        f"the explainer {explainer} needs a recommender with attention; {type(recommender).__name__} has none. "
+        f"Explainers that work without it: {', '.join(SCORES_ENOUGH)}"
+    )

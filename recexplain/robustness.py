@@ -1,6 +1,6 @@
 """What is measured of a removal that was found: whether others of its size do as well, and other kinds of removal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from recexplain.counterfactual import REMOVALS, Candidate, Question, checked_scores, verdicts
@@ -8,6 +8,42 @@ from recexplain.recommender import Recommender, keeps_places
 from recexplain.search import null_sets
 
 ROWS = 1024  # histories scored in one batch
+
+#: The null rate of a removal that was found and the other removals under which it holds; None and () where nobody asks.
+Robust = Callable[[Recommender, Question, Candidate], tuple[float | None, tuple[str, ...]]]
+
+
+def robustness(recommender: Recommender, question: Question, candidate: Candidate) -> tuple[float, tuple[str, ...]]:
+    """Return the null rate of a removal that was found, and the other removals under which it holds."""
+    return null_rate(recommender, question, len(candidate)), holds_under(recommender, question, candidate)
+
+
+def unasked(_: Recommender, __: Question, ___: Candidate) -> tuple[None, tuple[str, ...]]:
+    """Return what stands for both where nobody asks."""
+    return None, ()
+
+
+class Remembered:
+    """`robustness` of several explainers of the same recommender and people: nothing is scored twice.
+
+    The null rate comes from the question and the size alone, the other removals from the question and the set.
+    """
+
+    def __init__(self) -> None:
+        self._rates: dict[tuple[object, ...], float] = {}
+        self._held: dict[tuple[object, ...], tuple[str, ...]] = {}
+
+    def __call__(
+        self, recommender: Recommender, question: Question, candidate: Candidate
+    ) -> tuple[float, tuple[str, ...]]:
+        """Return the null rate and the other removals."""
+        asked = (question.user, question.history.tobytes(), question.target, question.options)
+        rate, held = (*asked, len(candidate)), (*asked, candidate)
+        if rate not in self._rates:
+            self._rates[rate] = null_rate(recommender, question, len(candidate))
+        if held not in self._held:
+            self._held[held] = holds_under(recommender, question, candidate)
+        return self._rates[rate], self._held[held]
 
 
 def changed_share(recommender: Recommender, question: Question, candidates: Sequence[Candidate]) -> float:

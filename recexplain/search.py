@@ -38,6 +38,7 @@ class Result:
     alternatives: tuple[Candidate, ...] = ()  # other sets that cost as much and change the answer too, as tested
     n_minimal: int | None = None  # how many sets that cost as much change the answer; None: not all were tested
     criticality: tuple[float, ...] = ()  # of each position of the history: the share of those that hold it
+    order: tuple[int, ...] = ()  # the positions in the order that the search followed, where it followed one
 
 
 T = TypeVar("T")

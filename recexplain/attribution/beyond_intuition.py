@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recexplain.attribution.attention import rolled
 from recexplain.attribution.decomposition import check_form
+from recexplain.attribution.paths import check_path, path_of
 from recexplain.attribution.trace import Entry, LayerTrace, Run, check_scalar, gradients, passes
 from recexplain.errors import OptionError, is_whole
 
@@ -21,6 +22,7 @@ class BeyondIntuitionToken:
 
     score[j] = P[t, j] F[j].  P = (I + B^L) ... (I + B^1), B^l[i, j] = mean_h A_h[i, j] |W_O v_j| / |h_j|.
     F[j] = mean_h relu(integral over alpha in (0, 1) of d scalar / d A^L_h[t, j], where h^0 is scaled by alpha).
+    `path="items"` scales the items' vectors alone: positions and the mask stay.
     The paper's released code takes the last 4 layers of 12, `quadrature="linspace"` (20 points from 0 to 1, both
     included) and `self_entry=False`.
     """
@@ -36,6 +38,7 @@ class BeyondIntuitionToken:
     rectified: bool = True  # false: F keeps its sign
     value_bias: bool = True  # the bias of the values belongs to the places; false: to nobody, as that of the output
     scalar: str = "logit"  # logit or log_probability
+    path: str = "h0"  # what alpha scales: h0, or items, the items' vectors alone
 
     def __post_init__(self) -> None:
         if self.layers is not None and not is_whole(self.layers, 1):
@@ -45,6 +48,7 @@ class BeyondIntuitionToken:
         if self.quadrature not in QUADRATURES:
             raise OptionError(f"quadrature must be one of {', '.join(QUADRATURES)}, not {self.quadrature!r}")
         check_scalar(self.scalar)
+        check_path(self.path)
 
     def places(self, entry: Entry, targets: Tensor) -> Tensor:
         """(batch, places), 0 or more if rectified; padding 0."""
@@ -64,13 +68,14 @@ class BeyondIntuitionToken:
 
     def feedback(self, entry: Entry, targets: Tensor) -> Tensor:
         """Return F, (batch, places)."""
-        alphas, weights = path(self.steps, self.quadrature)
+        (alphas, weights), path = points(self.steps, self.quadrature), path_of(entry, self.path)
         batch, places, _ = entry.h0.shape
         summed: Tensor | None = None
         for copies, rows in passes(entry, len(alphas)):
             alpha, weight = (torch.from_numpy(x).to(entry.h0)[copies] for x in (alphas, weights))
             with torch.enable_grad():
-                run = entry.run((alpha[:, None, None] * entry.h0[rows]).requires_grad_(), rows)
+                point = (alpha[:, None, None] * path.end[rows]).requires_grad_()
+                run = entry.run(path.enter(point, rows), rows)
                 (gradient,) = _attention_gradients(run, targets[rows], self.scalar, [-1], value_bias=self.value_bias)
             if summed is None:
                 summed = gradient.new_zeros(batch, gradient.shape[1], places)
@@ -103,15 +108,15 @@ class BeyondIntuitionHead(BeyondIntuitionToken):
             ]
 
 
-def path(steps: int, quadrature: str) -> tuple[np.ndarray, np.ndarray]:
+def points(steps: int, quadrature: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the points in [0, 1] at which gradients are taken, and their weights, (steps,) each.
 
-    >>> path(2, "right")[0].tolist(), path(2, "midpoint")[0].tolist(), path(3, "linspace")[0].tolist()
+    >>> points(2, "right")[0].tolist(), points(2, "midpoint")[0].tolist(), points(3, "linspace")[0].tolist()
     ([0.5, 1.0], [0.25, 0.75], [0.0, 0.5, 1.0])
     """
     if quadrature == "gauss_legendre":
-        points, weights = np.polynomial.legendre.leggauss(steps)
-        return (points + 1) / 2, weights / 2
+        nodes, weights = np.polynomial.legendre.leggauss(steps)
+        return (nodes + 1) / 2, weights / 2
     numbers = np.arange(1, steps + 1)
     even = {"midpoint": (numbers - 0.5) / steps, "right": numbers / steps, "linspace": (numbers - 1) / (steps - 1)}
     return even[quadrature], np.full(steps, 1 / steps)

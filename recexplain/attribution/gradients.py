@@ -11,10 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recexplain.attribution.paths import Path, check_path, path_of
 from recexplain.attribution.trace import FLOATS, Entry, check_scalar, gradients, passes
 from recexplain.errors import OptionError, is_whole
 
 BASELINES = ("random", "zero")
+
+Scored = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class GradientInput:
         """(batch, places); padding 0."""
         from captum.attr import InputXGradient  # noqa: PLC0415  a second of imports, which few need
 
-        method = InputXGradient(_scored(entry, self.scalar))
+        method = InputXGradient(_scored(entry, self.scalar, path_of(entry, "h0")))
         h0 = entry.h0.clone().requires_grad_()
         found: Tensor = method.attribute(h0, additional_forward_args=(entry.rows, targets))
         return found.detach().sum(-1)
@@ -63,6 +66,7 @@ class GradientInput:
 class IntegratedGradients:
     """Integrated gradients from h^0 = 0 (Sundararajan et al. 2017, arXiv 1703.01365, equation 1), by Captum.
 
+    `path="items"` begins where the items' vectors are 0, and positions and the mask are as they are.
     They sum, over all places, to the difference of the scores at both ends. Whoever misses it by more than `tolerance`
     times that difference (1 at the least) gets twice the steps, up to `max_steps`; then `OptionError`. That is so of
     networks whose biases are next to 0: LayerNorm makes the score jump at h^0 = 0, and no integral goes over a jump.
@@ -76,8 +80,10 @@ class IntegratedGradients:
     max_steps: int = 1024  # steps are doubled as long as they are no more
     tolerance: float = 0.01
     scalar: str = "logit"  # logit or log_probability
+    path: str = "h0"  # what is scaled: h0, or items, the items' vectors alone
 
     def __post_init__(self) -> None:
+        check_path(self.path)
         if not is_whole(self.steps, 2):
             raise OptionError(f"steps must be a whole number of 2 or more, not {self.steps!r}")
         if not is_whole(self.max_steps, self.steps):
@@ -88,12 +94,13 @@ class IntegratedGradients:
 
     def places(self, entry: Entry, targets: Tensor) -> Tensor:
         """(batch, places); padding 0."""
-        scored = _scored(entry, self.scalar)
+        path = path_of(entry, self.path)
+        scored = _scored(entry, self.scalar, path)
         with torch.no_grad():
-            rise = scored(entry.h0, entry.rows, targets) - scored(torch.zeros_like(entry.h0), entry.rows, targets)
+            rise = scored(path.end, entry.rows, targets) - scored(torch.zeros_like(path.end), entry.rows, targets)
         scores, open_rows, steps = torch.zeros_like(entry.h0[:, :, 0]), entry.rows, self.steps
         while True:
-            scores[open_rows] = self._with(steps, entry, open_rows, targets[open_rows])
+            scores[open_rows] = self._with(steps, scored, path.end[open_rows], open_rows, targets[open_rows])
             missed = (scores.sum(-1) - rise).abs() / rise.abs().clamp(min=1)
             open_rows = entry.rows[missed > self.tolerance]
             if len(open_rows) == 0:
@@ -105,16 +112,16 @@ class IntegratedGradients:
                 )
             steps *= 2
 
-    def _with(self, steps: int, entry: Entry, rows: Tensor, targets: Tensor) -> Tensor:
+    def _with(self, steps: int, scored: Scored, end: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
         """(rows, places), with so many steps."""
         from captum.attr import IntegratedGradients as Captum  # noqa: PLC0415  a second of imports, which few need
 
-        found: Tensor = Captum(_scored(entry, self.scalar)).attribute(
-            entry.h0[rows],
+        found: Tensor = Captum(scored).attribute(
+            end,
             additional_forward_args=(rows, targets),
             n_steps=steps,
             method="gausslegendre",
-            internal_batch_size=max(len(rows), FLOATS // (2 * entry.h0.shape[1] ** 2)),
+            internal_batch_size=max(len(rows), FLOATS // (2 * end.shape[1] ** 2)),
         )
         return found.detach().sum(-1)
 
@@ -185,10 +192,10 @@ def input_gradient(entry: Entry, targets: Tensor, scalar: str) -> Tensor:
         return gradients(entry.run(h0, entry.rows), targets, scalar, [h0])[0]
 
 
-def _scored(entry: Entry, scalar: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Return what Captum asks for: (h^0, rows, targets) -> the explained number of each, (n,)."""
+def _scored(entry: Entry, scalar: str, path: Path) -> Scored:
+    """Return what Captum asks for: (points of the path, rows, targets) -> the explained number of each, (n,)."""
 
-    def scored(h0: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
-        return entry.run(h0, rows).explained(targets, scalar)
+    def scored(point: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
+        return entry.run(path.enter(point, rows), rows).explained(targets, scalar)
 
     return scored

@@ -21,11 +21,11 @@ from recexplain.attribution.decomposition import Alti, AltiL2, GlobEnc, NormRoll
 from recexplain.attribution.gradients import GradientInput, GradientL2, GradientShap, IntegratedGradients
 from recexplain.attribution.networks import network_entry
 from recexplain.attribution.occlusion import Occlusion
-from recexplain.attribution.trace import Entry, Traced
+from recexplain.attribution.trace import Entry, Run, Traced
 from recexplain.errors import OptionError
 from recexplain.models.bert4rec import BERT4Rec
 from recexplain.models.sasrec import SASRec
-from recexplain.recommender import Recommender, id_of, number_of
+from recexplain.recommender import SCORES_ENOUGH, Recommender, id_of, number_of
 
 PEOPLE = 32  # whose passes are made together
 
@@ -101,7 +101,13 @@ def method_of(method: str | Method, options: Mapping[str, Any] | None = None) ->
 
 
 def attribute(
-    recommender: Recommender, history: Sequence[object], target: object, method: str | Method, **options: Any
+    recommender: Recommender,
+    history: Sequence[object],
+    target: object,
+    method: str | Method,
+    *,
+    against: object = None,
+    **options: Any,
 ) -> np.ndarray:
     """Return how much each item of a history counts for a target, (length,) float64; NaN where it is not seen.
 
@@ -110,10 +116,13 @@ def attribute(
     on the target and have a sign, the method says: its docstring, `target_specific` and `signed`. Items that the model
     does not see, such as those older than its window, get NaN; a repeated item has a score a place.
 
+    `against`: another item, whose score is taken off the target's: what speaks for the one rather than for the other.
+
     `OptionError` for a method, an option, a history or a recommender that cannot be used; `UnknownIdError` for an item
     that is not in the catalogue.
     """
-    return attribute_many(recommender, [history], [target], method, **options)[0]
+    others = None if against is None else [against]
+    return attribute_many(recommender, [history], [target], method, against=others, **options)[0]
 
 
 def attribute_many(
@@ -121,6 +130,8 @@ def attribute_many(
     histories: Iterable[Sequence[object]],
     targets: Iterable[object],
     method: str | Method,
+    *,
+    against: Iterable[object] | None = None,
     **options: Any,
 ) -> list[np.ndarray]:
     """Return `attribute` of each history and target, in input order, computed in batches.
@@ -133,29 +144,63 @@ def attribute_many(
     items = np.array([number_of(recommender, target) for target in targets], dtype=np.int64)
     if len(asked) != len(items):
         raise OptionError(f"histories and targets must be equally many, not {len(asked)} and {len(items)}")
-    return attributions(recommender, asked, items, chosen)
+    rivals = None if against is None else np.array([number_of(recommender, other) for other in against], dtype=np.int64)
+    if rivals is not None:
+        _check_rivals(items, rivals, chosen)
+    return attributions(recommender, asked, items, chosen, rivals)
 
 
 def attributions(
-    recommender: Recommender, histories: Sequence[np.ndarray], targets: np.ndarray, method: Method
+    recommender: Recommender,
+    histories: Sequence[np.ndarray],
+    targets: np.ndarray,
+    method: Method,
+    rivals: np.ndarray | None = None,
 ) -> list[np.ndarray]:
     """Return (length,) float64 of each history of item numbers; NaN for what is not seen, zeros of a history included.
 
-    `targets`: (batch,) item numbers.
+    `targets`: (batch,) item numbers. `rivals`: the same, whose scores are taken off those of the targets.
     """
     if isinstance(method, EditMethod):
-        return method.drops(recommender, histories, targets)
+        drops = method.drops(recommender, histories, targets)
+        less = [0.0] * len(drops) if rivals is None else method.drops(recommender, histories, rivals)
+        return [one - other for one, other in zip(drops, less, strict=True)]
     if not isinstance(method, PassMethod):
         raise OptionError(f"an attribution method has places or drops, which {type(method).__name__} has not")
-    same = {_key(h, int(t), method): i for i, (h, t) in reversed(list(enumerate(zip(histories, targets, strict=True))))}
+    others = np.zeros_like(targets) if rivals is None else rivals
+    keys = [_key(*asked, method) for asked in zip(histories, targets.tolist(), others.tolist(), strict=True)]
+    same = {key: i for i, key in reversed(list(enumerate(keys)))}
     once = sorted(same.values(), key=lambda i: len(histories[i]))  # like lengths together: less padding
     found: dict[int, np.ndarray] = {}
     for start in range(0, len(once), PEOPLE):
         part = once[start : start + PEOPLE]
         entry = entry_of(recommender, [histories[i] for i in part], method.name)
         numbers = torch.as_tensor(targets[part], device=entry.h0.device)
+        if rivals is not None:
+            entry = _paired(entry, torch.as_tensor(rivals[part], device=entry.h0.device))
         found.update(zip(part, _by_position(entry, method.places(entry, numbers)), strict=True))
-    return [found[same[_key(h, int(t), method)]].copy() for h, t in zip(histories, targets, strict=True)]
+    return [found[same[key]].copy() for key in keys]
+
+
+def _paired(entry: Entry, rivals: Tensor) -> Entry:
+    """Return the same entry, of every score taken off that of the row's rival, (batch,)."""
+
+    def run(h0: Tensor, rows: Tensor) -> Run:
+        found = entry.run(h0, rows)
+        return replace(found, logits=found.logits - found.logits.gather(1, rivals[rows][:, None]))
+
+    return replace(entry, run=run)
+
+
+def _check_rivals(targets: np.ndarray, rivals: np.ndarray, method: Method) -> None:
+    if len(rivals) != len(targets):
+        raise OptionError(f"targets and against must be equally many, not {len(targets)} and {len(rivals)}")
+    if (targets == rivals).any():
+        raise OptionError("against must be another item than the target")
+    if not method.target_specific:
+        raise OptionError(f"{method.name} does not depend on the target, so against changes nothing: leave it out")
+    if getattr(method, "scalar", "logit") != "logit":
+        raise OptionError("against is about the scores themselves: scalar must be logit")
 
 
 def entry_of(recommender: Recommender, histories: Sequence[np.ndarray], method: str) -> Entry:
@@ -169,7 +214,7 @@ def entry_of(recommender: Recommender, histories: Sequence[np.ndarray], method: 
         edits = [name for name, kind in METHODS.items() if issubclass(kind, Occlusion)]
         raise OptionError(
             f"{method} must look into the recommender's Transformer, and {type(recommender).__name__} shows none; "
-            f"of the attributions {', '.join(edits)} works with it"
+            f"of the attributions {', '.join(edits)} works with it, and the explainers {', '.join(SCORES_ENOUGH)}"
         )
     return replace(enter(histories), histories=tuple(histories), enter=enter)
 
@@ -198,8 +243,8 @@ def _by_position(entry: Entry, scores: Tensor) -> Iterator[np.ndarray]:
         yield found
 
 
-def _key(history: np.ndarray, target: int, method: Method) -> tuple[bytes, int]:
-    return np.asarray(history, dtype=np.int64).tobytes(), target if method.target_specific else 0
+def _key(history: np.ndarray, target: int, rival: int, method: Method) -> tuple[bytes, int, int]:
+    return np.asarray(history, dtype=np.int64).tobytes(), target if method.target_specific else 0, rival
 
 
 def _numbers(recommender: Recommender, history: Sequence[object]) -> np.ndarray:

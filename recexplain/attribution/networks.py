@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recexplain.attribution.trace import Block, Entry, Head, Run, evaluating, layer_traces, watched
+from recexplain.attribution.trace import Block, Entry, Head, ItemVectors, Run, evaluating, layer_traces, watched
 from recexplain.models.attention import Layer
 from recexplain.models.bert4rec import BERT4Rec
 from recexplain.models.network import Network
@@ -35,7 +35,7 @@ def network_entry(model: Network, histories: Sequence[np.ndarray]) -> Entry:
         return Run(torch.cat([no_item, logits], dim=1), layer_traces(blocks, found))
 
     readout = items.new_full((len(items),), items.shape[1] - 1)
-    return Entry(h0, items != 0, readout, positions, run, _head(model))
+    return Entry(h0, items != 0, readout, positions, run, _head(model), _vectors(model, items, positions >= 0))
 
 
 def _inputs(model: Network, histories: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -53,6 +53,20 @@ def _inputs(model: Network, histories: Sequence[np.ndarray]) -> tuple[np.ndarray
     if model.mask_item is not None:
         items[:, -1] = model.mask_item
     return items, positions
+
+
+def _vectors(model: Network, items: Tensor, is_item: Tensor) -> ItemVectors:
+    """Return the vectors of items, (batch, places); those of the mask and the padding are not exchanged."""
+    encoder = model.encoder
+    newest_first = torch.arange(items.shape[1] - 1, -1, -1, device=items.device)
+
+    def enter(vectors: Tensor, rows: Tensor) -> Tensor:
+        stays = encoder.item_embedding(items[rows]) * ~is_item[rows, :, None]
+        embedded = vectors * is_item[rows, :, None] + stays + encoder.position_embedding(newest_first)
+        h0: Tensor = encoder.input_norm(embedded)
+        return h0
+
+    return ItemVectors((encoder.item_embedding(items) * is_item[:, :, None]).detach(), enter)
 
 
 def _block(layer: Layer) -> Block:

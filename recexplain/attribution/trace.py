@@ -80,6 +80,14 @@ class Head:
 
 
 @dataclass(frozen=True, eq=False)
+class ItemVectors:
+    """What stands before positions and the embedding LayerNorm."""
+
+    vectors: Tensor  # (batch, places, dim), without gradient; what is no item has 0, whatever is entered there
+    enter: Callable[[Tensor, Tensor], Tensor]  # other vectors, (n, places, dim), for rows, (n,) -> h^0
+
+
+@dataclass(frozen=True, eq=False)
 class Entry:
     """Histories at the door of the encoder. Places are those of the model's input, padding and mask included.
 
@@ -93,6 +101,7 @@ class Entry:
     positions: Tensor  # (batch, places) int64: whose item of the history stands there; -1: none
     run: Callable[[Tensor, Tensor], Run]
     head: Head | None = None  # None: not known
+    items: ItemVectors | None = None  # None: not shown
     histories: tuple[np.ndarray, ...] = ()  # item numbers, whole
     enter: "Callable[[Sequence[np.ndarray]], Entry] | None" = None  # other histories, the same way
 

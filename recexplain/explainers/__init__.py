@@ -22,7 +22,7 @@ from recexplain.explainers.attributions import (
     Rollout,
     TransitionAttribution,
 )
-from recexplain.explainers.baselines import Attention, Exhaustive, Occlusion, Popularity, Random, Recency
+from recexplain.explainers.baselines import Attention, Exhaustive, Occlusion, Popularity, Random, Recency, followed
 from recexplain.explainers.causal import Causal
 from recexplain.explainers.cleann import Cleann
 from recexplain.explainers.driver import Explainer
@@ -35,6 +35,7 @@ __all__ = [
     "Attention",
     "AttentionFlow",
     "AttentionGradient",
+    "Attributed",
     "BeyondIntuitionHead",
     "BeyondIntuitionToken",
     "Causal",
@@ -59,6 +60,7 @@ __all__ = [
     "Rollout",
     "TransitionAttribution",
     "explainer_of",
+    "followed",
 ]
 
 Ours = Causal | Cleann | Exhaustive | Occlusion | Attention | Random | Recency | Popularity | Genetic | Attributed

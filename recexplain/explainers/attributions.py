@@ -40,7 +40,8 @@ def order(method: Method, recommender: Recommender, question: Question) -> list[
     seen = [float(scores[p]) for p in question.removable if not np.isnan(scores[p])]
     if len(seen) > 1 and min(seen) == max(seen):
         raise OptionError(
-            f"{method.name} gives all items that may be removed the same score, {seen[0]:g}, so there is no order"
+            f"{method.name} gives all items that may be removed the same score, {seen[0]:g}"
+            f"{': no positive evidence' if seen[0] == 0 else ''}, so there is no order"
         )
     ranked = np.where(np.isnan(scores), -np.inf, scores)
     return sorted(question.removable, key=lambda p: (-ranked[p], -p))

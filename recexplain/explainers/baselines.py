@@ -5,21 +5,23 @@ spared.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import networkx as nx
 import numpy as np
 
-from recexplain.counterfactual import Candidate, Question, measured_alone
+from recexplain.counterfactual import Candidate, Question, measured, measured_alone
 from recexplain.errors import OptionError, is_whole
 from recexplain.explainers.graphs import checked_attention
-from recexplain.recommender import AttentiveRecommender, Recommender, id_of
+from recexplain.recommender import AttentiveRecommender, Recommender, id_of, without_attention
 from recexplain.search import Ledger, Search, Step
 from recexplain.steps import greedy_prefix, levels_until_found, pruned, searched, strongest_first
 
 Graphs = Sequence[nx.DiGraph]  # none: these explainers have no graphs
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,20 @@ class Occlusion:
 
     def order(self, recommender: Recommender, question: Question) -> list[int]:
         """Return the removable positions in this order; of equal gaps the older first."""
-        gaps = measured_alone(recommender, [(question, (position,)) for position in question.removable])
-        return [question.removable[place] for place in np.argsort(-gaps, kind="stable")]
+        ranked = carried_out(recommender, question, self._ranked(Ledger(question)))
+        return [position for (position,) in ranked]
 
     def _steps(self, ledger: Ledger) -> Step[None]:
-        singles = [(position,) for position in ledger.question.removable]
-        yield from ledger.test(singles)
+        yield from ledger.test(_singles(ledger.question))
         if not ledger.changing:
-            by_effect = yield from strongest_first(ledger, singles)
+            by_effect = yield from self._ranked(ledger)
             yield from _in_order(ledger, [position for (position,) in by_effect])
+
+    def _ranked(self, ledger: Ledger) -> Step[list[Candidate]]:
+        singles = _singles(ledger.question)
+        yield from ledger.test(singles)
+        ranked = yield from strongest_first(ledger, singles)
+        return ranked
 
 
 @dataclass(frozen=True)
@@ -78,9 +85,7 @@ class Attention:
     def order(self, recommender: Recommender, question: Question) -> list[int]:
         """Return the removable positions in this order; what the attention does not show comes last, newest first."""
         if not isinstance(recommender, AttentiveRecommender):
-            raise OptionError(
-                f"the explainer attention needs a recommender with attention; {type(recommender).__name__} has none"
-            )
+            raise without_attention(self.name, recommender)
         weights = checked_attention(recommender, question)[-1].mean(0)[-1, :-1]
         first = len(question.history) - len(weights)
         weight = {first + place: float(share) for place, share in enumerate(weights)}
@@ -140,10 +145,28 @@ class Popularity:
         return sorted(taken, key=lambda p: (-taken[p], -p))
 
 
+def carried_out(recommender: Recommender, question: Question, step: Step[T]) -> T:
+    """Return what a step comes to that is taken on its own, whatever the budget."""
+    try:
+        request = next(step)
+        while True:
+            asked = [(question, candidate) for candidate in request.candidates]
+            gaps = measured_alone(recommender, asked) if request.again else measured(recommender, asked)
+            request = step.send(gaps.tolist())
+    except StopIteration as stopped:
+        result: T = stopped.value
+    return result
+
+
+def _singles(question: Question) -> list[Candidate]:
+    return [(position,) for position in question.removable]
+
+
 def followed(question: Question, order: Sequence[int]) -> Search:
     """Return the search that follows an order of the removable positions."""
     ledger = Ledger(question)
-    return searched(ledger, _in_order(ledger, order))
+    result = yield from searched(ledger, _in_order(ledger, order))
+    return replace(result, order=tuple(order))
 
 
 def _in_order(ledger: Ledger, order: Sequence[int]) -> Step[None]:

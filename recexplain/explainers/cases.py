@@ -11,7 +11,7 @@ from recexplain.counterfactual import Candidate, Options, Question, checked_scor
 from recexplain.errors import OptionError, RecExplainError
 from recexplain.explanation import Explanation
 from recexplain.recommender import Recommender, id_of, n_unseen, number_of, top_items
-from recexplain.robustness import holds_under, null_rate
+from recexplain.robustness import Robust, robustness
 from recexplain.search import Result
 
 
@@ -48,11 +48,14 @@ class Outcome:
     n_graphs: int
 
 
-def explanation_of(recommender: Recommender, explainer: str, person: Person, outcome: Outcome) -> Explanation:
+def explanation_of(
+    recommender: Recommender, explainer: str, person: Person, outcome: Outcome, robust: Robust = robustness
+) -> Explanation:
     """Return the explanation of a search that has ended; the recommender must confirm what was found once more."""
     question, result = outcome.question, outcome.result
     candidate = result.candidate or ()
     after = _after(recommender, question, candidate) if candidate else ()
+    rate, held = robust(recommender, question, candidate) if candidate else (None, ())
     explanation = Explanation(
         **_header(recommender, explainer, person, question.options),
         n_unseen=question.n_unseen,
@@ -69,8 +72,8 @@ def explanation_of(recommender: Recommender, explainer: str, person: Person, out
         proven_size=result.proven_size,
         evaluations=outcome.evaluations,
         n_graphs=outcome.n_graphs,
-        null_rate=null_rate(recommender, question, len(candidate)) if candidate else None,
-        holds_under=holds_under(recommender, question, candidate) if candidate else (),
+        null_rate=rate,
+        holds_under=held,
         alternatives=result.alternatives,
         n_minimal=result.n_minimal,
         criticality=result.criticality,

@@ -15,7 +15,7 @@ from recexplain.causal.pds import LegalSet, legal_levels
 from recexplain.counterfactual import Candidate, Question
 from recexplain.errors import OptionError, is_whole
 from recexplain.explainers.graphs import GraphOptions, first_position
-from recexplain.recommender import AttentiveRecommender, Recommender
+from recexplain.recommender import AttentiveRecommender, Recommender, without_attention
 from recexplain.search import Ledger, Search
 from recexplain.steps import levels_until_found, searched
 
@@ -43,9 +43,7 @@ class Cleann(GraphOptions):
     def graphs(self, recommender: Recommender, question: Question, /) -> tuple[nx.DiGraph, ...]:
         """Return the PAGs over the items that fit beside the target and, as the last node, the target."""
         if not isinstance(recommender, AttentiveRecommender):
-            raise OptionError(
-                f"the explainer cleann needs a recommender with attention; {type(recommender).__name__} has none"
-            )
+            raise without_attention(self.name, recommender)
         return self.learnt(recommender, question)
 
     def search(self, _: Recommender, question: Question, graphs: Sequence[nx.DiGraph], /) -> Search:

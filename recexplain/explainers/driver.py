@@ -14,6 +14,7 @@ from recexplain.errors import RecExplainError
 from recexplain.explainers.cases import Outcome, Person, error_of, explanation_of
 from recexplain.explanation import Explanation
 from recexplain.recommender import Recommender, asked_for, needs_user, number_of
+from recexplain.robustness import Robust, robustness
 from recexplain.search import Request, Result, Search
 
 PEOPLE = 16  # whose candidates are packed into one batch
@@ -63,6 +64,8 @@ class Case:
     timing: Timing
     graphs: tuple[nx.DiGraph, ...] = ()
     head: int = 0  # the graph that goes with the explanation; without one the first
+    question: Question | None = None  # None of a person who could not be explained
+    order: tuple[int, ...] = ()  # the positions in the order that the search followed, where it followed one
 
 
 @dataclass(eq=False)
@@ -82,22 +85,28 @@ class _Running:
     error: RecExplainError | None = None  # or why it could not go on
 
 
-def explain_case(recommender: Recommender, person: Person, explainer: Explainer, options: Options) -> Case:
+def explain_case(
+    recommender: Recommender, person: Person, explainer: Explainer, options: Options, robust: Robust = robustness
+) -> Case:
     """Return the case of one person; the error of a person who cannot be explained is raised."""
     recommender = asked_for(recommender, person.user)
     running = _started(recommender, person, explainer, options)
     _run(recommender, [running], options)
-    return _finished(recommender, running, explainer)
+    return _finished(recommender, running, explainer, robust)
 
 
 def explain_cases(
-    recommender: Recommender, people: Iterable[Person], explainer: Explainer, options: Options
+    recommender: Recommender,
+    people: Iterable[Person],
+    explainer: Explainer,
+    options: Options,
+    robust: Robust = robustness,
 ) -> Iterator[Case]:
     """Yield one case a person, in input order; a person who cannot be explained gets the status `error`."""
     if needs_user(recommender):  # nobody shares a batch: each has a recommender of their own
         for person in people:
             try:
-                case = explain_case(recommender, person, explainer, options)
+                case = explain_case(recommender, person, explainer, options, robust)
             except RecExplainError as error:
                 case = _failed(recommender, person, explainer, options, error)
             yield case
@@ -113,7 +122,7 @@ def explain_cases(
         _run(recommender, [one for one in begun if isinstance(one, _Running)], options)
         for person, one in zip(packed, begun, strict=True):
             try:
-                case = _finished(recommender, one, explainer)
+                case = _finished(recommender, one, explainer, robust)
             except RecExplainError as error:
                 case = _failed(recommender, person, explainer, options, error)
             yield case
@@ -205,7 +214,9 @@ def _again(recommender: Recommender, one: _Running, request: Request) -> list[fl
     return found
 
 
-def _finished(recommender: Recommender, one: _Running | RecExplainError, explainer: Explainer) -> Case:
+def _finished(
+    recommender: Recommender, one: _Running | RecExplainError, explainer: Explainer, robust: Robust = robustness
+) -> Case:
     """Return the case of a search that has ended; the error of one that could not is raised."""
     if isinstance(one, RecExplainError):
         raise one
@@ -214,9 +225,9 @@ def _finished(recommender: Recommender, one: _Running | RecExplainError, explain
     assert one.result is not None
     began = time.perf_counter()
     outcome = Outcome(one.question, one.result, one.evaluations, len(one.graphs))
-    explanation = explanation_of(recommender, explainer.name, one.person, outcome)
+    explanation = explanation_of(recommender, explainer.name, one.person, outcome, robust)
     head = 0
     if isinstance(explainer, GraphExplainer) and one.graphs and one.result.candidate:
         head = explainer.head_of(one.result.candidate, one.question, one.graphs)
     timing = Timing(one.graph_s, one.search_s, one.graph_s + one.search_s + time.perf_counter() - began)
-    return Case(explanation, timing, one.graphs, head)
+    return Case(explanation, timing, one.graphs, head, one.question, one.result.order)

@@ -46,8 +46,7 @@ class Genetic:
         alive = [_mutated((), question, rng) for _ in range(self.population)]
         for _ in range(self.generations):
             yield from ledger.test(alive)
-            fittest = yield from _fittest_first(ledger, list(dict.fromkeys(alive)))
-            parents = fittest[: self.population // 2]
+            parents = yield from _fittest(ledger, list(dict.fromkeys(alive)), self.population // 2)
             children = [self._child(parents, question, rng) for _ in range(self.population - len(parents))]
             alive = parents + children
         yield from ledger.test(alive)
@@ -68,8 +67,9 @@ def _mutated(candidate: Candidate, question: Question, rng: np.random.Generator)
     return tuple(sorted(other)) if 0 < len(other) <= question.most else candidate or (position,)
 
 
-def _fittest_first(ledger: Ledger, candidates: Sequence[Candidate]) -> Step[list[Candidate]]:
-    """Return candidates, the cheapest that change the answer first, then those that come nearest to it."""
+def _fittest(ledger: Ledger, candidates: Sequence[Candidate], count: int) -> Step[list[Candidate]]:
+    """Return so many candidates, the cheapest that change the answer first, then those that come nearest to it."""
     changing = sorted((c for c in candidates if ledger.gaps[c] > 0), key=lambda c: (ledger.question.cost(c), c))
-    others = yield from strongest_first(ledger, [c for c in candidates if ledger.gaps[c] <= 0])
-    return changing + others
+    left = max(0, count - len(changing))
+    others = yield from strongest_first(ledger, [c for c in candidates if ledger.gaps[c] <= 0], left)
+    return changing[:count] + others

@@ -126,6 +126,17 @@ class Retrained:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two explainers on the same retrained people; for whom the answer changed with most of the seeds counts as one."""
+
+    label: str
+    other: str
+    only_label: int  # people whose answer changed without the set of the one, and not without that of the other
+    only_other: int
+    p: float  # McNemar's, exact
+
+
+@dataclass(frozen=True)
 class Retraining:
     """The retraining check of a run: the same people and seeds for every explainer."""
 
@@ -133,6 +144,7 @@ class Retraining:
     n_seeds: int
     group: int  # people whose sets were taken out together
     rows: tuple[Retrained, ...]
+    pairs: tuple[Pair, ...] = ()  # of the rows, each with each
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of `retraining.json`."""

@@ -14,6 +14,8 @@ from recexplain.report.board import Board, Row
 WIDTH = 7.4  # inches
 CURVES = 8  # explainers whose curves are drawn, the best ones, besides the baselines
 BASELINES = ("random", "recency", "popularity")
+MANY = 12  # explainers: with more, those that crowd together are drawn apart
+NEAR = 1.3  # times the smallest size, and no more, is a crowd
 SIZES = ((1, 1), (2, 2), (3, 3), (4, 5), (6, 10), (11, None))  # bins of the set sizes; None: no end
 SHADES = ("#0b3c5d", "#1d6a96", "#3f97c0", "#7fbcd6", "#b5d8e4", "#dcebef")
 FAILURES = {"none_up_to": "#e9b384", "budget": "#d9d9d9", "error": "#a23b3b"}
@@ -26,7 +28,7 @@ GREYS = {"random": ("#8b9097", ":"), "recency": ("#5d6168", "--"), "popularity":
 def curves_svg(board: Board) -> bytes:
     """Return the mean probability of the explained item as its history shrinks, removed and kept side by side."""
     rows = curves_drawn(board.rows)
-    figure, (left, right) = _figure(3.6, 2)
+    figure, (left, right) = _figure([3.6], 2)
     for row in rows:
         colour, style = _look(row, rows)
         shares = [100 * share for share in board.shares]
@@ -53,7 +55,7 @@ def curves_drawn(rows: Sequence[Row]) -> list[Row]:
 def sizes_svg(board: Board) -> bytes:
     """Return how large the sets are, a bar an explainer: shares of its people, those without a set included."""
     rows = [row for row in board.rows if row.not_run is None]
-    figure, (axes,) = _figure(1.1 + 0.26 * len(rows), 1)
+    figure, (axes,) = _figure([1.1 + 0.26 * len(rows)], 1)
     ends = [0.0] * len(rows)
     parts = [(_size_name(low, high), shade) for (low, high), shade in zip(SIZES, SHADES, strict=True)]
     shares = [size_shares(row) for row in rows]
@@ -78,24 +80,45 @@ def size_shares(row: Row) -> list[float]:
 
 
 def costs_svg(board: Board) -> bytes:
-    """Return mean evaluations against mean size over all, a dot an explainer; a line through its smaller budgets."""
+    """Return mean evaluations against mean size over all, a dot an explainer; a line through its smaller budgets.
+
+    Where most of many explainers crowd near the smallest size, these have a picture of their own below.
+    """
     rows = [row for row in board.rows if row.not_run is None and _place(row) is not None]
-    figure, (axes,) = _figure(max(3.4, 0.8 + 0.19 * len(rows)), 1)
-    places = {row.label: place for row in rows if (place := _place(row)) is not None}
-    for row in rows:
+    near = crowd(rows)
+    parts = [[row for row in rows if row not in near], near] if near else [rows]
+    figure, all_axes = _figure([max(3.4, 0.8 + 0.19 * len(part)) for part in parts], 1)
+    for axes, named in zip(all_axes, parts, strict=True):
+        _draw_costs(axes, named if named is near else rows, named, rows)
+    all_axes[0].set_ylim(bottom=0)
+    return svg_bytes(figure)
+
+
+def crowd(rows: Sequence[Row]) -> list[Row]:
+    """Return the explainers within `NEAR` times the smallest size, if there are many and these are the most of them."""
+    sizes = {row.label: place[1] for row in rows if (place := _place(row)) is not None}
+    near = [row for row in rows if row.label in sizes and sizes[row.label] <= NEAR * min(sizes.values())]
+    return near if len(rows) > MANY and len(rows) > len(near) > len(rows) / 2 else []
+
+
+def _draw_costs(axes: Axes, drawn: Sequence[Row], named: Sequence[Row], rows: Sequence[Row]) -> None:
+    """Draw some rows, and write the names of some of these beside them, in the colours that they have among all."""
+    places = {row.label: place for row in drawn if (place := _place(row)) is not None}
+    for row in drawn:
         colour, _ = _look(row, rows)
         path = [*((budget.evaluations, budget.size_all) for budget in row.budgets), places[row.label]]
-        axes.plot(*zip(*path, strict=True), color=colour, linewidth=1, marker=".", markersize=4)
+        if len(drawn) == len(rows):
+            axes.plot(*zip(*path, strict=True), color=colour, linewidth=1, marker=".", markersize=4)
         axes.plot(*places[row.label], color=colour, marker="o", markersize=6)
     axes.set_xscale("log")
     for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         axis(lambda value, _: _tick(value))
-    axes.set_ylim(bottom=0)
     axes.set_xlabel("edited histories scored a person, mean (log scale): lower is better", fontsize=8.5, color=MUTED)
     axes.set_ylabel("size over all, mean: lower is better", fontsize=8.5, color=MUTED)
     axes.grid(color=FAINT, linewidth=0.7)
-    by_size = sorted(rows, key=lambda row: -places[row.label][1])
+    by_size = sorted(named, key=lambda row: -places[row.label][1])
     for number, row in enumerate(by_size):  # names in a column of their own, so that none hides another
+        colour = _look(row, rows)[0]
         axes.annotate(
             row.label,
             places[row.label],
@@ -103,11 +126,10 @@ def costs_svg(board: Board) -> bytes:
             textcoords="axes fraction",
             fontsize=8,
             va="center",
-            color=_look(row, rows)[0],
-            arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.8},
+            color=colour,
+            arrowprops={"arrowstyle": "-", "color": colour, "alpha": 0.3, "linewidth": 0.8},
             annotation_clip=False,
         )
-    return svg_bytes(figure)
 
 
 def _tick(value: float) -> str:
@@ -141,9 +163,11 @@ def _look(row: Row, rows: Sequence[Row]) -> tuple[str, str]:
     return COLOURS[number % len(COLOURS)], ("-", (0, (4, 1)))[number // len(COLOURS) % 2]  # type: ignore[return-value]
 
 
-def _figure(height: float, n_axes: int) -> tuple[Figure, Sequence[Axes]]:
-    figure = Figure(figsize=(WIDTH, height), facecolor="white", layout="constrained")
-    axes = figure.subplots(1, n_axes, squeeze=False, sharey=n_axes > 1)[0]
+def _figure(heights: Sequence[float], n_columns: int) -> tuple[Figure, Sequence[Axes]]:
+    """Return a figure and its axes, row by row; heights are in inches, the axes of a row share theirs."""
+    figure = Figure(figsize=(WIDTH, sum(heights)), facecolor="white", layout="constrained")
+    ratios = {"height_ratios": list(heights)}
+    axes = figure.subplots(len(heights), n_columns, squeeze=False, sharey="row", gridspec_kw=ratios).flatten()
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
         one.spines[["left", "bottom"]].set_color("#aeb2b8")

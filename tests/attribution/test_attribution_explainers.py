@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from attribution_toys import bert4rec, sasrec
 from contracts import ExplainerContract
-from toys import Attentive, Recording, question_of, random_votes
+from toys import Attentive, Recording, Voting, question_of, random_votes
 
 import recexplain
 from recexplain import OptionError
 from recexplain.attribution import METHODS, attribute
 from recexplain.attribution.methods import method_of
-from recexplain.explainers import EXPLAINERS, Alti, BeyondIntuitionHead, Occlusion, explainer_of
+from recexplain.explainers import EXPLAINERS, Alti, BeyondIntuitionHead, Occlusion, Popularity, explainer_of
 from recexplain.explainers.attributions import ATTRIBUTIONS, order
 from recexplain.explainers.driver import Explainer
-from recexplain.recommender import Recommender
+from recexplain.recommender import SCORES_ENOUGH, Recommender
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -83,7 +83,7 @@ def test_no_evidence_is_said_and_not_ranked() -> None:
     recommender = bert4rec()
     question = question_of(recommender, [3, 1, 4, 2, 5, 9])
     with pytest.raises(
-        OptionError, match="fixed gives all items that may be removed the same score, 0, so there is no"
+        OptionError, match="fixed gives all items that may be removed the same score, 0: no positive evidence, so"
     ):
         order(Fixed(0, 0, 0, np.nan, 0, 0), recommender, question)
     one = question_of(recommender, [3, 1, 4, 2, 5, 9], locked=("3", "1", "4", "2", "5"))
@@ -96,6 +96,16 @@ def test_without_a_transformer_a_person_is_told_so_and_the_others_are_not_lost()
     assert found.status == "error"
     assert found.error is not None
     assert "occlusion works with it" in found.error
+    assert ", ".join(SCORES_ENOUGH) in found.error
+
+
+def test_what_is_said_to_work_with_scores_alone_does_and_nothing_else() -> None:
+    recommender, works = Voting(random_votes(np.random.default_rng(0), 9)), []
+    for name, kind in EXPLAINERS.items():
+        explainer = Popularity({"1": 2}) if kind is Popularity else kind()
+        (found,) = recexplain.explain_many(recommender, [["1", "2", "3"]], explainer=explainer)
+        works += [name] if found.status != "error" else []
+    assert tuple(works) == SCORES_ENOUGH
 
 
 def test_options_of_an_explainer_are_those_of_its_method() -> None:

@@ -10,6 +10,7 @@ import torch
 from attribution_toys import SIZES, bert4rec, loud, sasrec
 from torch import Tensor, nn
 
+from recexplain.attribution import decomposition
 from recexplain.attribution.attention import deep_flow, short_flow
 from recexplain.attribution.beyond_intuition import BeyondIntuitionHead, BeyondIntuitionToken
 from recexplain.attribution.decomposition import Alti, AltiL2, GlobEnc, NormRollout, transformed
@@ -102,6 +103,25 @@ def test_shares_sum_to_one_over_all_places(name: str, build: Callable[..., Any])
     found = places(name, entered(build(), [3, 1, 4, 2, 5, 9], [7, 7]))
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-12)
     assert (found >= 0).all()
+
+
+@either
+@pytest.mark.parametrize("name", ["alti", "alti_l2", "norm_rollout"])
+def test_every_layer_gives_shares_to_every_place_and_none_to_padding(
+    name: str, build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rolled, seen = decomposition.rolled, []
+    monkeypatch.setattr(
+        decomposition, "rolled", lambda matrices, readout: seen.extend(matrices) or rolled(matrices, readout)
+    )
+    entry = entered(build(layers=3), [3, 1, 4, 2, 5, 9], [7, 7])
+    places(name, entry)
+    assert [matrix.shape[1] for matrix in seen] == [entry.h0.shape[1]] * 2 + [1]  # of the last layer what is read
+    for matrix in seen:
+        assert (matrix >= 0).all()
+        is_real = entry.is_real if matrix.shape[1] > 1 else entry.is_real[:, -1:]
+        np.testing.assert_allclose(matrix.sum(-1)[is_real], 1, **EXACT)
+        assert (matrix[1][is_real[1]][:, ~entry.is_real[1]] == 0).all()
 
 
 @either
@@ -263,6 +283,60 @@ def test_integrated_gradients_sum_to_the_difference_of_the_scores_or_refuse() ->
         IntegratedGradients(steps=2, max_steps=3, tolerance=1e-4).places(entry, targets)
     doubled = IntegratedGradients(steps=2, tolerance=1e-4).places(entry, targets).sum(1)
     np.testing.assert_allclose(doubled, found, rtol=2e-4, atol=2e-4)
+
+
+def with_item_vectors(recommender: Any, share: float) -> Any:
+    """The same recommender, the vectors of its items multiplied; those of padding and mask stay."""
+    with torch.no_grad():
+        recommender.model.encoder.item_embedding.weight[1:12] *= share
+    return recommender
+
+
+@either
+def test_on_the_path_of_the_items_only_their_vectors_grow(build: Callable[..., Any]) -> None:
+    histories = [3, 1, 4, 2, 5, 9], [7, 2]
+    entry, rows = entered(build(), *histories), torch.tensor([1, 0])
+    assert entry.items is not None
+    for share in (0.0, 0.3, 1.0):
+        expected = entered(with_item_vectors(build(), share), *histories)
+        found = entry.items.enter(share * entry.items.vectors[rows], rows).detach()
+        is_real = entry.is_real[rows]
+        np.testing.assert_allclose(found[is_real], expected.h0[rows][is_real], **EXACT)
+
+
+@either
+def test_integrated_gradients_along_the_items_sum_to_what_the_items_bring(build: Callable[..., Any]) -> None:
+    entry, targets = entered(build(), [3, 1, 4, 2, 5, 9], [7, 2]), torch.tensor([11, 3])
+    found = IntegratedGradients(path="items", tolerance=1e-5).places(entry, targets)
+    assert entry.items is not None
+    nothing = entry.items.enter(0 * entry.items.vectors, entry.rows)
+    ends = [entry.run(x, entry.rows).explained(targets, "logit").detach() for x in (entry.h0, nothing)]
+    np.testing.assert_allclose(found.sum(1), ends[0] - ends[1], rtol=1e-4, atol=1e-4)
+    assert (found[entry.positions < 0] == 0).all()  # neither padding nor the mask is an item
+    assert not np.allclose(found, IntegratedGradients().places(entry, targets))
+
+
+@pytest.mark.parametrize("kind", [BeyondIntuitionToken, BeyondIntuitionHead])
+def test_the_feedback_may_go_along_the_items(kind: type[BeyondIntuitionToken]) -> None:
+    entry, targets = entered(bert4rec(), [3, 1, 4, 2, 5, 9]), torch.tensor([11])
+    method = kind(path="items", steps=2, quadrature="right", rectified=False)
+    assert entry.items is not None
+    expected = torch.zeros(1, 7, dtype=torch.float64)
+    for share in (0.5, 1.0):
+        run = entry.run(entry.items.enter(share * entry.items.vectors, entry.rows), entry.rows)
+        (gradient,) = torch.autograd.grad(run.logits[:, 11].sum(), [run.layers[-1].attention])
+        expected += gradient[:, :, -1].mean(1) / 2
+    np.testing.assert_allclose(method.feedback(entry, targets), expected, **EXACT)
+
+
+def test_a_path_of_the_items_needs_their_vectors_and_an_unknown_one_is_refused() -> None:
+    entry = replace(entered(bert4rec(), [3, 1, 4]), items=None)
+    for method in (IntegratedGradients(path="items"), BeyondIntuitionHead(path="items")):
+        with pytest.raises(OptionError, match="path=items needs a recommender that shows the vectors of its items"):
+            method.places(entry, torch.tensor([11]))
+    for kind in (IntegratedGradients, BeyondIntuitionToken, BeyondIntuitionHead):
+        with pytest.raises(OptionError, match="path must be one of h0, items, not 'all'"):
+            kind(path="all")
 
 
 def test_the_scalar_may_be_the_log_probability() -> None:

@@ -147,6 +147,41 @@ def test_occlusion_of_probabilities_and_by_the_mask() -> None:
     np.testing.assert_allclose(found, np.log([full[0] / without_1[0], full[0] / without_3[0]]), rtol=1e-6)
 
 
+def test_against_another_item_the_difference_of_the_scores_is_explained() -> None:
+    recommender, history = bert4rec(), [3, 1, 4, 2, 5]
+    for name in ("gradient_input", "integrated_gradients", "occlusion"):  # linear in what is explained
+        one, other = (recexplain.attribute(recommender, history, target, name) for target in (9, 7))
+        found = recexplain.attribute(recommender, history, 9, name, against=7)
+        np.testing.assert_allclose(found, one - other, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(recexplain.attribute(recommender, history, 7, name, against=9), -found, atol=1e-6)
+    rivals = [7, 8, 7]
+    many = attribute_many(recommender, [history] * 3, [9, 9, 9], "gradient_l2", against=rivals)
+    for found, rival in zip(many, rivals, strict=True):
+        alone = recexplain.attribute(recommender, history, 9, "gradient_l2", against=rival)
+        np.testing.assert_allclose(found, alone, rtol=1e-9)
+    assert not np.allclose(many[0], many[1])
+    assert not np.allclose(many[0], recexplain.attribute(recommender, history, 9, "gradient_l2"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "gradient_input", "against": 9}, "against must be another item than the target"),
+        ({"method": "alti", "against": 7}, "alti does not depend on the target, so against changes nothing"),
+        ({"method": "gradient_l2", "against": 7, "scalar": "log_probability"}, "scalar must be logit"),
+        ({"method": "occlusion", "against": 7, "scalar": "probability"}, "scalar must be logit"),
+    ],
+)
+def test_a_comparison_that_says_nothing_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        recexplain.attribute(bert4rec(), [3, 1, 4], 9, **options)
+
+
+def test_as_many_others_as_targets() -> None:
+    with pytest.raises(OptionError, match="targets and against must be equally many, not 1 and 2"):
+        attribute_many(bert4rec(), [[3, 1]], [9], "gradient_l2", against=[7, 8])
+
+
 def test_without_a_transformer_the_sentence_says_what_works() -> None:
     recommender = Attentive(random_votes(np.random.default_rng(0), 9))
     for method in METHODS:

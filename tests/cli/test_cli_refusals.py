@@ -69,7 +69,7 @@ EXPLAIN = {
     "change=other": "change must be one of top1, leaves, list, enters",
     "removal=other": "removal must be one of delete, pad, mask, backfill",
     "explainer=other": "In 'explain': Could not find 'explainer/other' Available options in 'explainer': alti ",
-    "explainer._target_=os.system": "explainer must be one of causal, cleann, exhaustive, occlusion, attention, random",
+    "explainer._target_=os.system": "os.system is no explainer: it must be a class with a name and a search",
     "explainer._target_=recexplain.explainers.Exhaustive": "the explainer cannot be built from {'alpha': 0.01, ",
     "users=[1e0]": "users holds 1.0, which is no id as it was read; put ids in quotes: users=['1e0']",
     "users=true": "users holds True, which is no id as it was read",

@@ -41,7 +41,7 @@ def of(
 ) -> Measured:
     person, asked = Person("ann", list(map(str, history))), Options(**options)
     (case,) = explain_cases(recommender, [person], explainer, asked)
-    return measured(recommender, person, case, explainer, asked)
+    return measured(recommender, case, explainer)
 
 
 def test_a_set_by_hand() -> None:

@@ -103,6 +103,13 @@ def test_agreement_is_jaccard() -> None:
     assert metrics.agreement((), ()) is None
 
 
+def test_mcnemar_is_the_coins_two_sided_probability() -> None:
+    assert metrics.mcnemar(0, 5) == metrics.mcnemar(5, 0) == 2 / 32
+    assert metrics.mcnemar(1, 4) == 2 * (1 + 5) / 32
+    assert metrics.mcnemar(3, 3) == 1  # of six throws three or fewer, twice, is more than all
+    assert metrics.mcnemar(0, 0) == 1
+
+
 def test_order_agreement_is_the_size_of_spearmans_rho() -> None:
     assert metrics.order_agreement([5, 6, 7], [5, 6, 7]) == 1
     assert metrics.order_agreement([5, 6, 7], [7, 6, 5]) == 1

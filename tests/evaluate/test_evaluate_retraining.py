@@ -15,7 +15,7 @@ from recexplain.evaluation import cli, retraining
 from recexplain.evaluation import evaluate as evaluate_entry
 from recexplain.evaluation.retraining import NOTHING, Plan, Training, plan_of, result_of, split_without
 from recexplain.explanation import Explanation
-from recexplain.report.board import Retrained, Retraining
+from recexplain.report.board import Pair, Retrained, Retraining
 from recexplain.schema import read_explanations
 from recexplain.sequences import Histories
 
@@ -73,6 +73,17 @@ def test_shares_by_hand() -> None:
     assert (row.changed, row.anyway, row.difference) == (0.75, 0.25, 0.5)
     assert (row.changed_low, row.changed_high) == (0.5, 1)
     assert (row.difference_low, row.difference_high) == (0.5, 0.5)  # half more for each of the two
+
+
+def test_pairs_count_people_of_whom_most_seeds_agree() -> None:
+    plan = Plan(("a", "b", "c"), ("one", "two"), (0, 1, 2), group=3)
+    nothing = [[False] * 3] * 3
+    one = [[True, True, False], [True, False, False], [True, True, True]]  # a always, b twice of three, c once
+    two = [[False, True, True], [False, False, True], [False, False, False]]  # a never, b once, c twice
+    changed = dict(zip((training.key for training in plan.trainings), nothing + one + two, strict=True))
+    found = result_of(plan, changed, seed=0)
+    assert found.pairs == (Pair("one", "two", 2, 1, 1.0),)
+    assert [row.changed for row in found.rows] == pytest.approx([6 / 9, 3 / 9])
 
 
 @pytest.fixture(scope="module")

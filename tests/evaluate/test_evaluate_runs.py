@@ -319,7 +319,7 @@ REFUSED = {
     "explainers=5": "explainers must be names such as explainers=[causal,attention], all, or a mapping",
     "explainers={a/b:causal}": "a label of explainers is a letter or digit and up to 59 more, or blanks or _.,+()-",
     "explainers={_a:causal}": "a label of explainers is a letter or digit and up to 59 more",
-    "explainers={a:{_target_:os.system}}": "explainers.a: explainer must be one of causal, cleann,",
+    "explainers={a:{_target_:os.system}}": "explainers.a: os.system is no explainer",
     "explainers={a:{_target_:recexplain.explainers.Causal,alpha:2}}": "explainers.a: alpha must be between 0 and 1",
     "explainers={a:3}": "explainers.a must be a name or a table with _target_ and options, not 3",
     "limits=5": "limits must be a table such as limits={causal:50}, not 5",

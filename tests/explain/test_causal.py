@@ -28,6 +28,7 @@ from recexplain.explainers import (
     EXPLAINERS,
     Attention,
     Causal,
+    Cleann,
     Exhaustive,
     Genetic,
     Occlusion,
@@ -325,8 +326,11 @@ def test_options_outside_what_is_allowed_are_refused(kind: Any, options: dict[st
 
 
 def test_what_an_explainer_needs_and_does_not_get_is_said() -> None:
-    with pytest.raises(OptionError, match="explainer attention needs a recommender with attention; Voting"):
-        explained(Voting(TWO_OF_THREE), [1, 2, 3, 4], Attention())
+    for explainer in (Attention(), Cleann()):
+        with pytest.raises(
+            OptionError, match=r"needs a recommender with attention; Voting .* work without it: causal, "
+        ):
+            explained(Voting(TWO_OF_THREE), [1, 2, 3, 4], explainer)
     with pytest.raises(
         OptionError, match=r"popularity needs to know how often each item was taken: Popularity\(counts"
     ):

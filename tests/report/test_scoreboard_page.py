@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 from test_html_pages import EXTERNAL, Page, shown
 
-from recexplain.report.board import Board, Budget, Metric, Retrained, Retraining, Row, Score
-from recexplain.report.figures import CURVES, costs_svg, curves_drawn, curves_svg, size_shares, sizes_svg
+from recexplain.report.board import Board, Budget, Metric, Pair, Retrained, Retraining, Row, Score
+from recexplain.report.figures import CURVES, costs_svg, crowd, curves_drawn, curves_svg, size_shares, sizes_svg
 from recexplain.report.scoreboard import board_page, groups_of
 
 EVIL = "<script>alert(1)</script> & {{ 7 * 7 }}"
@@ -53,7 +53,13 @@ ROWS = (
     row("gone", not_run=f"no attention {EVIL}", scores=(), sizes=(), removed=(), kept=(), statuses=(("error", 10),)),
 )
 SECONDS = {one.label: (0.01, 0.25) for one in ROWS}
-RETRAINING = Retraining(4, 3, 2, (Retrained(EVIL, 0.75, 0.5, 1.0, 0.25, 0.0, 0.5, 0.5, 0.125, 0.875),))
+RETRAINING = Retraining(
+    4,
+    3,
+    2,
+    (Retrained(EVIL, 0.75, 0.5, 1.0, 0.25, 0.0, 0.5, 0.5, 0.125, 0.875),),
+    (Pair(EVIL, "other", 3, 1, 0.625),),
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +78,11 @@ def test_a_page_loads_nothing_runs_nothing_and_takes_no_label_for_markup(html: s
             assert element.attributes[name].startswith("data:"), element
     (policy,) = [e.attributes["content"] for e in page.find("meta") if "http-equiv" in e.attributes]
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_two_explainers_are_compared_after_retraining(html: str) -> None:
+    words = "by most of the seeds: 3 people changed for the first only, 1 person for the second only"
+    assert f"{words} (McNemar's p 0.625)" in " ".join(shown(html).split())
 
 
 def test_it_says_what_was_asked_and_who_was_not_run(html: str) -> None:
@@ -152,6 +163,16 @@ def test_the_best_curves_are_drawn_and_the_baselines_always() -> None:
 def test_an_explainer_that_scored_nothing_has_no_place_on_a_logarithm() -> None:
     drawn = costs_svg(board(row("a"), row("b", cost=0.0), row("c", cost=None)))
     assert drawn == costs_svg(board(row("a")))
+
+
+def test_of_many_those_that_crowd_near_the_smallest_size_are_drawn_apart() -> None:
+    near = [row(f"near {number}", 2 + number / 100) for number in range(10)]
+    far = [row(f"far {number}", 3.0 + number) for number in range(4)]
+    assert crowd([*far, *near]) == near
+    assert crowd([*far[:2], *near]) == []  # not many
+    assert crowd(near + near[:4]) == []  # all of them
+    assert crowd([*near[:6], *far, *far]) == []  # fewer than half
+    assert len(costs_svg(board(*far, *near))) > len(costs_svg(board(*far[:2], *near)))
 
 
 def test_groups_keep_the_order_of_the_metrics() -> None:
