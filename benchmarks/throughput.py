@@ -40,11 +40,13 @@ def main(words: Sequence[str]) -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        options = [f"checkpoint={given['checkpoint']}", f"limit={n}", f"change={given['change']}", "data=null"]
+        options = [f"checkpoint={given['checkpoint']}", f"limit={n}", f"change={given['change']}"]
         with redirect_stdout(StringIO()):
             status = cli.main(["audit", *options, f"workers={given['workers']}", f"out={Path(folder) / 'audit'}"])
         seconds = time.perf_counter() - began
-    print(f"audit, {given['workers']} workers: {60 * n / seconds:,.0f} people a minute; status {status}")
+    if status:
+        raise SystemExit(status)
+    print(f"audit, {given['workers']} workers: {60 * n / seconds:,.0f} people a minute")
 
 
 if __name__ == "__main__":

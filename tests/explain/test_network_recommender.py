@@ -188,10 +188,15 @@ def test_a_product_is_the_same_by_every_kernel(has_onednn: bool, monkeypatch: py
         torch.testing.assert_close(products.linear(x, wide.weight).double(), first - wide.bias, **near)
         torch.testing.assert_close(products.through(wide, x).double(), first, **near)
         torch.testing.assert_close(products.perceptron(both, x).double(), second, **near)
-    assert len(seen) == (not has_onednn)
+        onto = torch.randn(3, 5, 2)
+        torch.testing.assert_close(products.perceptron(both, x, onto).double(), onto + second, **near)
+        summed = products.through(wide, x, onto @ torch.ones(2, 6)).double()
+        torch.testing.assert_close(summed, onto.double() @ torch.ones(2, 6).double() + first, **near)
+    assert len(seen) == 2 * (not has_onednn)
     with torch.no_grad():  # an open path: whoever watches a layer sees it
         torch.testing.assert_close(products.perceptron(both, x).double(), second, **near)
-    assert len(seen) == 1 + (not has_onednn)
+        torch.testing.assert_close(products.perceptron(both, x, onto).double(), onto + second, **near)
+    assert len(seen) == 2 + 2 * (not has_onednn)
     assert products.perceptron(both, x).requires_grad
 
 
@@ -199,10 +204,11 @@ def test_a_build_without_the_operation_is_told_from_one_with_it(monkeypatch: pyt
     def absent(*_: object) -> None:
         raise AttributeError
 
-    monkeypatch.setattr(products, "_onednn", absent)
-    assert not products._has_onednn.__wrapped__()
-    monkeypatch.setattr(products, "_onednn", lambda *_: torch.zeros(1, 1))  # answers, but wrongly
-    assert not products._has_onednn.__wrapped__()
+    for name in ("_onednn", "_onednn_onto"):
+        for other in (absent, lambda *_: torch.zeros(1, 1)):  # the latter answers, but wrongly
+            with monkeypatch.context() as patched:
+                patched.setattr(products, name, other)
+                assert not products._has_onednn.__wrapped__()
 
 
 @pytest.mark.parametrize(
