@@ -1,5 +1,8 @@
 """Our networks behind the protocol: what is computed, what is left as it was, and what a checkpoint keeps."""
 
+import platform
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -323,3 +326,22 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(CheckpointError, match="no checkpoint of ours"):
         recexplain.load(tmp_path / "checkpoint.ckpt")
     assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="pages are kept by glibc only")
+def test_scoring_again_takes_no_new_pages() -> None:
+    code = """
+import resource, numpy as np, torch
+from recexplain.models.bert4rec import BERT4Rec
+from recexplain.models.network import NetworkRecommender
+torch.set_num_threads(1)
+recommender = NetworkRecommender(BERT4Rec(100, max_length=50))
+histories = [np.random.default_rng(row).integers(1, 101, 49) for row in range(512)]
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    recommender.scores(histories)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, *_, last = map(int, run.stdout.split())
+    assert last < first / 10
