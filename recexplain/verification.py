@@ -183,8 +183,8 @@ def _about_minimal_sets(e: Explanation, question: Question, budget: "_Budget") -
     if len(budget.changing(e.alternatives, len(others))) < budget.n_tried:
         yield "alternatives: one of them does not change the answer"
     if question.costs and e.status == "optimal":
-        dearer_out = takewhile(lambda one: one[0] < cost, sets_by_cost(question))
-        cheaper = [candidate for _, candidate in islice(dearer_out, e.evaluations)]
+        by_cost = takewhile(lambda one: one[0] < cost, sets_by_cost(question))
+        cheaper = [candidate for _, candidate in islice(by_cost, e.evaluations)]
         if len(cheaper) == e.evaluations:
             yield "evaluations: they are fewer than the cheaper sets and the set itself, which optimal says were tested"
             return

@@ -20,7 +20,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def through(layer: nn.Linear, x: Tensor, onto: Tensor | None = None) -> Tensor:
     """Return `layer(x)`, or `onto + layer(x)`, likewise; outside inference mode the layer's hooks are called."""
     if _is_plain(x):
-        return _onednn(x, layer.weight, layer.bias, "none") if onto is None else _onednn_onto(onto, layer, x)
+        if onto is None:
+            return _onednn(x, layer.weight, layer.bias, "none")
+        return _onednn_onto(onto, x, layer.weight, layer.bias)
     found: Tensor = layer(x)
     return found if onto is None else onto + found
 
@@ -44,8 +46,8 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, then: str) -> Tensor
     return found
 
 
-def _onednn_onto(onto: Tensor, layer: nn.Linear, x: Tensor) -> Tensor:
-    found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, onto, layer.weight, layer.bias, "add")
+def _onednn_onto(onto: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, onto, weight, bias, "add")
     return found
 
 
@@ -54,10 +56,9 @@ def _has_onednn() -> bool:
     """Whether this build of torch has the operations, which are not among those it promises, in the form used here."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
-    one, layer = torch.ones(1, 1), nn.Linear(1, 1)
+    one = torch.ones(1, 1)
     try:
-        with torch.inference_mode():
-            gelu, onto = _onednn(one, one, one[0], "gelu"), _onednn_onto(one, layer, one)
-            return bool(torch.isclose(gelu, F.gelu(one + 1)) & torch.isclose(onto, one + layer(one)))
+        gelu, onto = _onednn(one, one, one[0], "gelu"), _onednn_onto(one, one, one, one[0])
+        return bool((torch.isclose(gelu, F.gelu(one + 1)) & torch.isclose(onto, one * 3)).all())
     except (AttributeError, RuntimeError, TypeError):
         return False
