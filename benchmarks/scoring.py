@@ -1,14 +1,18 @@
-"""How many edited histories are scored in a second: `python benchmarks/scoring.py [checkpoint=<file>]`.
+"""How many edited histories are scored in a second: `python benchmarks/scoring.py [checkpoint=<file>] [processes=2]`.
 
 Every pair of one history's items is taken out in turn. `plain` is the same network as PyTorch's own layers compute it,
 in batches of 512, the last layer at the asked place only; `scores` is what explainers call; `gaps` is that with the
 verdict. Without a checkpoint the network is a new one, 3,416 items, width 64, two layers: the cost is the same. The
-median of five turns, by processor time and on the clock, once with one thread and once with all.
+median of five turns, by processor time and on the clock, once with one thread and once with all. Then where the time
+of one thread goes; and how many verdicts so many processes give together on the clock, each on one thread, all at once.
 """
 
 import sys
 from collections.abc import Callable, Sequence
 from itertools import combinations, islice
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from statistics import median
 from time import perf_counter, process_time
 
@@ -16,35 +20,101 @@ import numpy as np
 import torch
 
 from recexplain.checkpoint import read_checkpoint
-from recexplain.counterfactual import Options, ask, measured
+from recexplain.counterfactual import Candidate, Options, Question, ask, measured
 from recexplain.models import products
 from recexplain.models.bert4rec import BERT4Rec
 from recexplain.models.network import NetworkRecommender
 
 N_SETS, TURNS, PLAIN_BATCH = 1225, 5, 512  # 1225: all pairs of 50 items
+TOGETHER_S = 5.0  # how long processes score at once
+
+#: What torch calls the operations that the time is divided by.
+PARTS = {
+    "products with weights": ("mkldnn::_linear_pointwise", "aten::addmm", "aten::mm"),
+    "attention of the first layer": ("aten::_scaled_dot_product",),
+    "copies": ("aten::index_select", "aten::copy_", "aten::cat", "aten::index", "aten::fill_"),
+    "norms": ("aten::native_layer_norm",),
+}
 
 
 def main(words: Sequence[str]) -> None:
     """Print a table a window."""
     given = dict(word.split("=", 1) for word in words)
-    n_threads = torch.get_num_threads()
+    n_threads, n_processes = torch.get_num_threads(), int(given.get("processes", "2"))
     for window in (50, 200):
-        if "checkpoint" in given:
-            recommender = read_checkpoint(given["checkpoint"]).recommender()
-        else:
-            recommender = NetworkRecommender(BERT4Rec(3416, max_length=window).eval())
-        if recommender.max_length == window:
-            for threads in sorted({1, n_threads}):
-                torch.set_num_threads(threads)
-                table(recommender, threads)
+        recommender = recommender_of(given.get("checkpoint"), window)
+        if recommender.max_length != window:
+            continue
+        for threads in sorted({1, n_threads}):
+            torch.set_num_threads(threads)
+            table(recommender, threads)
+        torch.set_num_threads(1)
+        print("\nof the time of one thread: " + ", ".join(f"{name} {part:.0%}" for name, part in parts(recommender)))
+        for number in sorted({1, n_processes}):
+            print(f"{number} process(es) at once: {together(given.get('checkpoint'), window, number):,.0f} a second")
+
+
+def recommender_of(checkpoint: str | None, window: int) -> NetworkRecommender:
+    """Return the recommender that is measured."""
+    if checkpoint is not None:
+        return read_checkpoint(checkpoint).recommender()
+    return NetworkRecommender(BERT4Rec(3416, max_length=window).eval())
+
+
+def asked(recommender: NetworkRecommender) -> tuple[Question, list[Candidate]]:
+    """Return the history that is edited, and the sets that are taken out of it."""
+    draw = np.random.default_rng(0)
+    history = draw.permutation(np.arange(1, recommender.n_items + 1))[: recommender.max_length]
+    return ask(recommender, history, Options()), list(islice(combinations(range(len(history)), 2), N_SETS))
+
+
+def parts(recommender: NetworkRecommender) -> list[tuple[str, float]]:
+    """Return the shares of the processor's time that kinds of operations take; what is not torch's is not in it."""
+    question, sets = asked(recommender)
+    pairs = [(question, candidate) for candidate in sets]
+    measured(recommender, pairs)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        measured(recommender, pairs)
+    spent = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
+    shares = {
+        name: sum(time for key, time in spent.items() if key.startswith(keys)) / sum(spent.values())
+        for name, keys in PARTS.items()
+    }
+    return [*shares.items(), ("others", 1 - sum(shares.values()))]
+
+
+def together(checkpoint: str | None, window: int, n_processes: int) -> float:
+    """Return how many verdicts a second so many processes give, all at once."""
+    context = get_context("spawn")
+    barrier, counts = context.Barrier(n_processes), context.SimpleQueue()
+    workers = [context.Process(target=scoring, args=(checkpoint, window, barrier, counts)) for _ in range(n_processes)]
+    for worker in workers:
+        worker.start()
+    rates = [counts.get() for _ in workers]
+    for worker in workers:
+        worker.join()
+    return sum(rates)
+
+
+def scoring(checkpoint: str | None, window: int, barrier: Barrier, counts: "SimpleQueue[float]") -> None:
+    """Give verdicts for a while, beginning with the others, and hand back how many a second."""
+    torch.set_num_threads(1)
+    recommender = recommender_of(checkpoint, window)
+    question, sets = asked(recommender)
+    pairs = [(question, candidate) for candidate in sets]
+    measured(recommender, pairs)
+    barrier.wait()
+    began, n = perf_counter(), 0
+    while (seconds := perf_counter() - began) < TOGETHER_S:
+        measured(recommender, pairs)
+        n += len(pairs)
+    counts.put(n / seconds)
 
 
 def table(recommender: NetworkRecommender, threads: int) -> None:
     """Print what each way costs at one window."""
-    draw = np.random.default_rng(0)
-    history = draw.permutation(np.arange(1, recommender.n_items + 1))[: recommender.max_length]
-    question = ask(recommender, history, Options())
-    sets = list(islice(combinations(range(len(history)), 2), N_SETS))
+    question, sets = asked(recommender)
+    history = question.history
     edited = [question.without(candidate) for candidate in sets]
     ways: dict[str, Callable[[], object]] = {
         "plain": lambda: plain(recommender, edited),

@@ -2,18 +2,23 @@
 
     python benchmarks/search.py checkpoint=outputs/ml-100k/checkpoint.ckpt change=leaves people=200
     python benchmarks/search.py checkpoint=outputs/demo/checkpoint.ckpt experiment=graph_choices explainers=cleann
+    python benchmarks/search.py checkpoint=... change=top1 explainers=causal budgets=2000,25000,300000 max_sets=300000
+    python benchmarks/search.py checkpoint=... explainers=causal max_seconds=0.5
 
 Every explainer has the same budgets in evaluations. Milliseconds are the processor's, of one person at a time, without
 the random sets: with OMP_NUM_THREADS=1 what the clock shows where nothing else runs. A person for whom nothing is found
-counts as all items that the model saw in `size, all`.
+counts as all items that the model saw in `size, all`. With `max_seconds` the budget is in seconds, here of the
+processor too; `2 closed`: every set of up to two items was tested, or the smallest set is proven. `first_sets=no`
+leaves out the first table.
 """
 
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from hydra.utils import instantiate
@@ -24,23 +29,31 @@ from recexplain.checkpoint import Checkpoint, read_checkpoint
 from recexplain.counterfactual import Candidate, Options, Question, ask, measured, measured_alone
 from recexplain.errors import RecExplainError
 from recexplain.evaluation.config import recorded_source
-from recexplain.explainers import EXPLAINERS, Causal, Explainer, Popularity, explainer_of
+from recexplain.explainers import EXPLAINERS, Causal, Explainer, Popularity, driver, explainer_of
 from recexplain.explainers.baselines import Attention
-from recexplain.explainers.driver import GraphExplainer
-from recexplain.recommender import Recommender
+from recexplain.explainers.cases import Person
+from recexplain.explainers.driver import GraphExplainer, explain_case
+from recexplain.recommender import Recommender, id_of
 from recexplain.search import Result
 from recexplain.sequences import Dataset, load_dataset
 from recexplain.steps import sets_by_rank
 
 BUDGETS = "50,100,500,2000"
 ROWS = 1024
+HEADER = (
+    "| explainer | budget | found | size, found | size, all | optimal | irreducible | evaluations "
+    "| ms p50 | ms p95 | ms mean "
+)
+RULE = "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
 
 
 @dataclass(frozen=True)
 class Run:
     """One explainer, one person, one budget."""
 
-    result: Result
+    size: int  # of what was found; 0: nothing
+    status: str
+    proven_size: int
     n_seen: int
     evaluations: int
     seconds: float  # of the processor
@@ -48,7 +61,7 @@ class Run:
 
 def main(words: Sequence[str]) -> None:
     """Print the tables."""
-    given = {"change": "leaves", "people": "200", "k": "10", "seed": "0", "budgets": BUDGETS}
+    given = {"change": "leaves", "people": "200", "k": "10", "seed": "0", "budgets": BUDGETS, "first_sets": "yes"}
     given |= dict(word.split("=", 1) for word in words)
     checkpoint = read_checkpoint(given["checkpoint"])
     dataset = load_dataset(recorded_source(checkpoint.source))
@@ -57,16 +70,31 @@ def main(words: Sequence[str]) -> None:
     histories = [dataset.histories[int(row)].astype(np.int64) for row in sorted(chosen)]
     print(f"{len(histories)} people, change={given['change']}, k={given['k']}, window {recommender.max_length}\n")
     options = Options(given["change"], int(given["k"]), seed=int(given["seed"]))
-    print(first_sets(recommender, histories, options), flush=True)
-    print(
-        "| explainer | budget | found | size, found | size, all | optimal | irreducible | evaluations "
-        "| ms p50 | ms p95 | ms mean |"
-    )
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
-    for name, explainer in compared(given, counted(dataset, checkpoint)).items():
+    if given["first_sets"] == "yes":
+        print(first_sets(recommender, histories, options), flush=True)
+    explainers = compared(given, counted(dataset, checkpoint))
+    if "max_seconds" in given:
+        in_seconds(recommender, histories, explainers, replace(options, max_seconds=float(given["max_seconds"])))
+        return
+    print(HEADER + "|\n" + RULE)
+    for name, explainer in explainers.items():
         for budget in map(int, given["budgets"].split(",")):
-            limited = Options(given["change"], int(given["k"]), max_evaluations=budget, seed=int(given["seed"]))
-            print(row_of(name, budget, [searched(recommender, h, explainer, limited) for h in histories]), flush=True)
+            limited = replace(options, max_evaluations=budget)
+            runs = [searched(recommender, history, explainer, limited) for history in histories]
+            print(row_of(f"{name} | {budget:,}", runs), flush=True)
+
+
+def in_seconds(
+    recommender: Recommender, histories: Sequence[np.ndarray], explainers: Mapping[str, Explainer], options: Options
+) -> None:
+    """Print the table of a budget in seconds, which is the driver's to keep: it is given the processor's clock."""
+    driver.time = SimpleNamespace(perf_counter=time.process_time)
+    print(HEADER + "| 2 closed | ms most |\n" + RULE + "---:|---:|")
+    for name, explainer in explainers.items():
+        runs = [driven(recommender, history, explainer, options) for history in histories]
+        closed = np.mean([run.status == "optimal" or run.proven_size >= 2 for run in runs])
+        most = 1e3 * max(run.seconds for run in runs)
+        print(row_of(f"{name} | {options.max_seconds} s", runs) + f" {closed:.1%} | {most:.0f} |", flush=True)
 
 
 def compared(given: Mapping[str, str], counts: Mapping[str, int]) -> dict[str, Explainer]:
@@ -80,7 +108,8 @@ def compared(given: Mapping[str, str], counts: Mapping[str, int]) -> dict[str, E
             label: explainer_of(part) if isinstance(part, str) else instantiate(part) for label, part in parts.items()
         }
     names = given.get("explainers", ",".join(EXPLAINERS)).split(",")
-    return {name: Popularity(counts) if name == "popularity" else explainer_of(name) for name in names}
+    found = {name: Popularity(counts) if name == "popularity" else explainer_of(name) for name in names}
+    return found | ({"causal": Causal(max_sets=int(given["max_sets"]))} if "max_sets" in given else {})
 
 
 def searched(recommender: Recommender, history: np.ndarray, explainer: Explainer, options: Options) -> Run:
@@ -101,7 +130,19 @@ def searched(recommender: Recommender, history: np.ndarray, explainer: Explainer
                 n_tested += len(part)
             request = search.send(gaps)
     except StopIteration as stopped:
-        return Run(stopped.value, len(question.visible), n_tested, time.process_time() - began)
+        result: Result = stopped.value
+        seconds = time.process_time() - began
+        size = len(result.candidate or ())
+        return Run(size, result.status, result.proven_size, len(question.visible), n_tested, seconds)
+
+
+def driven(recommender: Recommender, history: np.ndarray, explainer: Explainer, options: Options) -> Run:
+    """Run one search through the driver, a person at a time; what comes after the search is not in its seconds."""
+    ids = [id_of(recommender, int(item)) for item in history]
+    case = explain_case(recommender, Person(str(history[:3]), ids), explainer, options)
+    found, n_seen = case.explanation, len(history) - case.explanation.n_unseen
+    seconds = case.timing.graph_s + case.timing.search_s
+    return Run(len(found.positions), found.status, found.proven_size, n_seen, found.evaluations, seconds)
 
 
 def gaps_of(recommender: Recommender, question: Question, candidates: Sequence[Candidate]) -> list[float]:
@@ -110,15 +151,15 @@ def gaps_of(recommender: Recommender, question: Question, candidates: Sequence[C
     return [gap for part in parts for gap in measured(recommender, [(question, c) for c in part]).tolist()]
 
 
-def row_of(name: str, budget: int, runs: Sequence[Run]) -> str:
+def row_of(label: str, runs: Sequence[Run]) -> str:
     """Return one line of the table."""
-    sizes = [len(run.result.candidate) for run in runs if run.result.candidate]
-    everyone = [len(run.result.candidate) if run.result.candidate else run.n_seen for run in runs]
-    optimal, irreducible = (np.mean([run.result.status == name for run in runs]) for name in ("optimal", "irreducible"))
+    sizes = [run.size for run in runs if run.size]
+    everyone = [run.size or run.n_seen for run in runs]
+    optimal, irreducible = (np.mean([run.status == name for run in runs]) for name in ("optimal", "irreducible"))
     milliseconds = [1e3 * run.seconds for run in runs]
     p50, p95 = np.percentile(milliseconds, [50, 95])
     return (
-        f"| {name} | {budget:,} | {len(sizes) / len(runs):.1%} | {np.mean(sizes or [np.nan]):.2f} | "
+        f"| {label} | {len(sizes) / len(runs):.1%} | {np.mean(sizes or [np.nan]):.2f} | "
         f"{np.mean(everyone):.2f} | {optimal:.1%} | {irreducible:.1%} | "
         f"{np.mean([run.evaluations for run in runs]):,.0f} | {p50:.0f} | {p95:.0f} | {np.mean(milliseconds):.0f} |"
     )

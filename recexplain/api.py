@@ -133,7 +133,8 @@ def _named(
     if users is None:
         yield from zip(repeat(None), histories, strict=False)
         return
-    for user, history in zip_longest(users, histories):
-        if user is None or history is None:
-            raise OptionError("users and histories must be equally many, and none of them None")
+    missing: Any = object()
+    for user, history in zip_longest(users, histories, fillvalue=missing):
+        if user is None or user is missing or history is missing:
+            raise OptionError("users and histories must be equally many, and no user None")
         yield user, history

@@ -189,7 +189,11 @@ def _about_minimal_sets(e: Explanation, question: Question, budget: "_Budget") -
     if len(budget.changing(e.alternatives, len(others))) < budget.n_tried:
         yield "alternatives: one of them does not change the answer"
     if question.costs and e.status == "optimal":
-        cheaper = [candidate for _, candidate in takewhile(lambda one: one[0] < cost, sets_by_cost(question))]
+        by_cost = takewhile(lambda one: one[0] < cost, sets_by_cost(question))
+        cheaper = [candidate for _, candidate in islice(by_cost, e.evaluations)]
+        if len(cheaper) == e.evaluations:
+            yield "evaluations: they are fewer than the cheaper sets and the set itself, which optimal says were tested"
+            return
         if budget.changing(cheaper, len(cheaper)):
             yield "status: a cheaper set changes the answer, and it is optimal"
     if e.n_minimal is not None:

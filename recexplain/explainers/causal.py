@@ -70,8 +70,8 @@ class Causal(GraphOptions):
 
     def _steps(self, ledger: Ledger, nearest: Sequence[int]) -> Step[None]:
         question, newest = ledger.question, sorted(nearest, reverse=True)
-        if ledger.left < 2 * len(nearest):  # the single items alone would spend most of it
-            yield from self._greedy(ledger, newest)
+        if ledger.left < 2 * len(nearest) or question.options.max_seconds is not None:
+            yield from self._greedy(ledger, newest)  # the single items might spend most of it, or the pairs all
         yield from ledger.test((position,) for position in nearest)
         if any(len(candidate) == 1 for candidate in ledger.changing) and not question.costs:
             return

@@ -19,6 +19,7 @@ from recexplain.search import Request, Result, Search
 
 PEOPLE = 16  # whose candidates are packed into one batch
 ROWS = 1024  # histories scored in one batch at most
+TIMED = 64  # under a budget in seconds a person's first batch at most, before it is known how long one takes
 
 
 class Explainer(Protocol):
@@ -181,11 +182,20 @@ def _measure(recommender: Recommender, batch: Sequence[tuple[_Running, Sequence[
 
 
 def _affordable(one: _Running, options: Options) -> int:
-    """Return how many more of the requested candidates may be tested: 0 at their end, and where the budget is spent."""
-    if options.max_seconds is not None and one.graph_s + one.search_s >= options.max_seconds:
-        return 0
+    """Return how many more of the requested candidates may be tested: 0 at their end, and where the budget is spent.
+
+    Of a budget in seconds as many as fit, by what one took so far, but a few more for the sake of the batch.
+    """
     left = len(one.asked) - len(one.answers)
-    return left if options.max_evaluations is None else min(left, options.max_evaluations - one.evaluations)
+    if options.max_evaluations is not None:
+        left = min(left, options.max_evaluations - one.evaluations)
+    if options.max_seconds is None:
+        return left
+    seconds = options.max_seconds - one.graph_s - one.search_s
+    if seconds <= 0:
+        return 0
+    fit = int(seconds * one.evaluations / one.search_s) if one.evaluations else 0
+    return min(left, max(TIMED, fit))
 
 
 def _next_asked(one: _Running, n: int) -> Sequence[Candidate]:

@@ -36,8 +36,12 @@ class SelfAttention(nn.Module):
 
     def mix(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None) -> Tensor:
         """Return the same from queries, keys and values that were computed before, each (batch, places, dim)."""
+        return through(self.output, self.gathered(query, key, value, allowed))
+
+    def gathered(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None) -> Tensor:
+        """Return the values that each place gathers, head beside head, (batch, places, dim)."""
         query, key, value = self._split(query), self._split(key), self._split(value)
-        return self._join(F.scaled_dot_product_attention(query, key, value, attn_mask=allowed))
+        return _beside(F.scaled_dot_product_attention(query, key, value, attn_mask=allowed))
 
     def newest(self, x: Tensor, allowed: Tensor | None) -> Tensor:
         """Return what the last position alone gathers, (batch, 1, dim), without computing any key or value.
@@ -60,14 +64,16 @@ class SelfAttention(nn.Module):
     def explain(self, x: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
         """Return the same as `forward` for every position, and the weights, (batch, heads, length, length)."""
         weights = attention_weights(self._split(self.query(x)), self._split(self.key(x)), allowed)
-        return self._join(weights @ self._split(self.value(x))), weights
+        return through(self.output, _beside(weights @ self._split(self.value(x)))), weights
 
     def _split(self, x: Tensor) -> Tensor:
         batch, length, dim = x.shape
         return x.view(batch, length, self.heads, dim // self.heads).transpose(1, 2)
 
-    def _join(self, mixed: Tensor) -> Tensor:
-        return through(self.output, mixed.transpose(1, 2).flatten(2))
+
+def _beside(heads: Tensor) -> Tensor:
+    """(batch, places, dim) of (batch, heads, places, dim / heads)."""
+    return heads.transpose(1, 2).flatten(2)
 
 
 class Layer(nn.Module):
@@ -93,7 +99,10 @@ class Layer(nn.Module):
         """
         alone = [x, self.attention.query(x), self.attention.key(x), self.attention.value(x)]
         x, query, key, value = F.embedding(where, torch.cat(alone, dim=-1)).chunk(4, dim=-1)
-        return self._finish(x, self.attention.mix(query, key, value, allowed))
+        if self.training:
+            return self._finish(x, self.attention.mix(query, key, value, allowed))
+        gathered = self.attention.gathered(query, key, value, allowed)
+        return self._fed(self.attention_norm(through(self.attention.output, gathered, onto=x)))
 
     def newest(self, x: Tensor, allowed: Tensor | None) -> Tensor:
         """Return the new state of the last position, (batch, 1, dim)."""
@@ -105,9 +114,11 @@ class Layer(nn.Module):
         return self._finish(x, mixed), weights
 
     def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
-        x = self.attention_norm(x + self.dropout(mixed))
-        further = perceptron(self.feed_forward, x)
-        finished: Tensor = self.feed_forward_norm(x + self.dropout(further))
+        return self._fed(self.attention_norm(x + self.dropout(mixed)))
+
+    def _fed(self, x: Tensor) -> Tensor:
+        summed = x + self.dropout(self.feed_forward(x)) if self.training else perceptron(self.feed_forward, x, onto=x)
+        finished: Tensor = self.feed_forward_norm(summed)
         return finished
 
 

@@ -17,19 +17,23 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _onednn(x, weight, bias, "none") if _is_plain(x) else F.linear(x, weight, bias)
 
 
-def through(layer: nn.Linear, x: Tensor) -> Tensor:
-    """Return `layer(x)`, likewise; outside inference mode the layer's hooks are called."""
-    found: Tensor = _onednn(x, layer.weight, layer.bias, "none") if _is_plain(x) else layer(x)
-    return found
+def through(layer: nn.Linear, x: Tensor, onto: Tensor | None = None) -> Tensor:
+    """Return `layer(x)`, or `onto + layer(x)`, likewise; outside inference mode the layer's hooks are called."""
+    if _is_plain(x):
+        if onto is None:
+            return _onednn(x, layer.weight, layer.bias, "none")
+        return _onednn_onto(onto, x, layer.weight, layer.bias)
+    found: Tensor = layer(x)
+    return found if onto is None else onto + found
 
 
-def perceptron(layers: nn.Sequential, x: Tensor) -> Tensor:
-    """Return `layers(x)`, of a linear map, GELU and another linear map, likewise: GELU costs no pass of its own."""
+def perceptron(layers: nn.Sequential, x: Tensor, onto: Tensor | None = None) -> Tensor:
+    """Return the same of a linear map, GELU and another linear map: GELU and the sum cost no pass of their own."""
     if not _is_plain(x):
         found: Tensor = layers(x)
-        return found
+        return found if onto is None else onto + found
     wide, _, narrow = cast("tuple[nn.Linear, nn.GELU, nn.Linear]", tuple(layers))
-    return _onednn(_onednn(x, wide.weight, wide.bias, "gelu"), narrow.weight, narrow.bias, "none")
+    return through(narrow, _onednn(x, wide.weight, wide.bias, "gelu"), onto)
 
 
 def _is_plain(x: Tensor) -> bool:
@@ -42,13 +46,19 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, then: str) -> Tensor
     return found
 
 
+def _onednn_onto(onto: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, onto, weight, bias, "add")
+    return found
+
+
 @cache
 def _has_onednn() -> bool:
-    """Whether this build of torch has the operation, which is not among those it promises, in the form used here."""
+    """Whether this build of torch has the operations, which are not among those it promises, in the form used here."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     one = torch.ones(1, 1)
     try:
-        return bool(torch.isclose(_onednn(one, one, one[0], "gelu"), F.gelu(one + 1)).all())
+        gelu, onto = _onednn(one, one, one[0], "gelu"), _onednn_onto(one, one, one, one[0])
+        return bool((torch.isclose(gelu, F.gelu(one + 1)) & torch.isclose(onto, one * 3)).all())
     except (AttributeError, RuntimeError, TypeError):
         return False

@@ -152,6 +152,16 @@ def test_neither_the_batch_nor_the_packing_of_people_changes_a_byte(
     assert results("out") == results(whole)
 
 
+def test_the_number_of_threads_changes_no_byte(own: Path) -> None:
+    assert explain(own, "one", "limit=2") == 0
+    torch.set_num_threads(2)
+    try:
+        assert explain(own, "two", "limit=2") == 0
+    finally:
+        torch.set_num_threads(1)
+    assert results("one") == results("two")
+
+
 def test_a_run_goes_on_with_the_same_model_from_another_place(own: Path, tmp_path: Path) -> None:
     assert explain(own, "out", "limit=2") == 0
     (tmp_path / "moved.ckpt").write_bytes(own.read_bytes())

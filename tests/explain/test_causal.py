@@ -187,6 +187,17 @@ def test_what_is_proven_is_what_could_be_closed(
     assert found.evaluations <= options.get("max_evaluations", 10**9)
 
 
+def test_under_a_budget_in_seconds_some_set_is_found_before_any_size_is_closed() -> None:
+    from contracts import by_hand
+
+    recommender, history = many_needed(14, 3)
+    question = question_of(recommender, history, max_seconds=60.0)
+    result, asked = by_hand(recommender, Causal(), question)
+    assert asked[:3] == [(13,), (12, 13), (11, 12, 13)]
+    assert any(is_changed(recommender, question, some) for some in asked[: asked.index((0,))])
+    assert result.candidate == (0, 1, 2)
+
+
 def test_the_cheapest_removal_is_found_where_removals_have_costs() -> None:
     recommender = Voting(TWO_OF_THREE)
     options: dict[str, Any] = {"costs": (("2", 5.0), ("1", 0.25))}

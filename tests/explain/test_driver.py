@@ -165,6 +165,25 @@ def test_a_budget_in_seconds_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < bound.explanation.evaluations < free.explanation.evaluations
 
 
+@pytest.mark.parametrize(("seconds", "batches"), [(200, [1, 12, 66, 121]), (80, [1, 12, 66, driver.TIMED])])
+def test_under_a_budget_in_seconds_a_batch_is_as_large_as_there_is_time(
+    seconds: int, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, sizes = [0.0], list[int]()
+
+    class Slow(Voting):
+        def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
+            sizes.append(len(histories))
+            clock[0] += len(histories)  # a second each
+            return super().scores(histories)
+
+    monkeypatch.setattr(driver.time, "perf_counter", lambda: clock[0])
+    recommender = Slow(votes_of(20, [(item, 20, 1) for item in range(1, 13)]), 12)
+    person, options = Person("1", [str(item) for item in range(1, 13)]), Options(max_seconds=seconds)
+    assert explain_case(recommender, person, Everything(), options).explanation.status == "budget"
+    assert sizes == batches
+
+
 def test_seconds_are_booked_and_add_up(recommender: Voting) -> None:
     for case in cases_of(recommender, people_of(np.random.default_rng(5), 20)):
         timing = case.timing

@@ -1,5 +1,8 @@
 """Our networks behind the protocol: what is computed, what is left as it was, and what a checkpoint keeps."""
 
+import platform
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -188,10 +191,15 @@ def test_a_product_is_the_same_by_every_kernel(has_onednn: bool, monkeypatch: py
         torch.testing.assert_close(products.linear(x, wide.weight).double(), first - wide.bias, **near)
         torch.testing.assert_close(products.through(wide, x).double(), first, **near)
         torch.testing.assert_close(products.perceptron(both, x).double(), second, **near)
-    assert len(seen) == (not has_onednn)
+        onto = torch.randn(3, 5, 2)
+        torch.testing.assert_close(products.perceptron(both, x, onto).double(), onto + second, **near)
+        summed = products.through(wide, x, onto @ torch.ones(2, 6)).double()
+        torch.testing.assert_close(summed, onto.double() @ torch.ones(2, 6).double() + first, **near)
+    assert len(seen) == 2 * (not has_onednn)
     with torch.no_grad():  # an open path: whoever watches a layer sees it
         torch.testing.assert_close(products.perceptron(both, x).double(), second, **near)
-    assert len(seen) == 1 + (not has_onednn)
+        torch.testing.assert_close(products.perceptron(both, x, onto).double(), onto + second, **near)
+    assert len(seen) == 2 + 2 * (not has_onednn)
     assert products.perceptron(both, x).requires_grad
 
 
@@ -199,10 +207,11 @@ def test_a_build_without_the_operation_is_told_from_one_with_it(monkeypatch: pyt
     def absent(*_: object) -> None:
         raise AttributeError
 
-    monkeypatch.setattr(products, "_onednn", absent)
-    assert not products._has_onednn.__wrapped__()
-    monkeypatch.setattr(products, "_onednn", lambda *_: torch.zeros(1, 1))  # answers, but wrongly
-    assert not products._has_onednn.__wrapped__()
+    for name in ("_onednn", "_onednn_onto"):
+        for other in (absent, lambda *_: torch.zeros(1, 1)):  # the latter answers, but wrongly
+            with monkeypatch.context() as patched:
+                patched.setattr(products, name, other)
+                assert not products._has_onednn.__wrapped__()
 
 
 @pytest.mark.parametrize(
@@ -317,3 +326,22 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(CheckpointError, match="no checkpoint of ours"):
         recexplain.load(tmp_path / "checkpoint.ckpt")
     assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="pages are kept by glibc only")
+def test_scoring_again_takes_no_new_pages() -> None:
+    code = """
+import resource, numpy as np, torch
+from recexplain.models.bert4rec import BERT4Rec
+from recexplain.models.network import NetworkRecommender
+torch.set_num_threads(1)
+recommender = NetworkRecommender(BERT4Rec(100, max_length=50))
+histories = [np.random.default_rng(row).integers(1, 101, 49) for row in range(512)]
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    recommender.scores(histories)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, *_, last = map(int, run.stdout.split())
+    assert last < first / 10

@@ -125,6 +125,14 @@ def test_many_people_are_as_one_at_a_time() -> None:
     ]
 
 
+def test_a_history_that_is_none_is_that_persons_error_alone(recommender: Attentive) -> None:
+    histories: list[Any] = [None, ["alien", "brazil", "casablanca"]]
+    for users in (None, ["a", "b"]):
+        nobody, somebody = recexplain.explain_many(recommender, histories, users=users)
+        assert nobody.error == "a history must be a list of item ids, oldest first, not None"
+        assert somebody.status != "error"
+
+
 @pytest.mark.parametrize("users", [["a"], ["a", "b", "c"], []])
 def test_users_and_histories_are_equally_many(users: list[str], recommender: Attentive) -> None:
     with pytest.raises(recexplain.OptionError, match="users and histories must be equally many"):

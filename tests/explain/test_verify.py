@@ -177,6 +177,15 @@ def test_a_cheaper_set_is_found() -> None:
     ]
 
 
+def test_no_more_cheaper_sets_are_held_than_are_said_to_be_tested() -> None:
+    votes = votes_of(41, [(item, 41, 1) for item in range(1, 41)])  # nothing but all of them is enough
+    one = recexplain.explain(Voting(votes), list(range(1, 41)), costs={1: 0.5}, max_evaluations=100)
+    everything = tuple(range(1, 40))  # cheaper than that are some 10^12
+    told = replace(one, status="optimal", positions=everything, items=one.history[1:], n_minimal=None, alternatives=())
+    reasons = [failure.reason for failure in verify(Voting(votes), [resealed(told)])]
+    assert any(reason.startswith("evaluations: they are fewer than the cheaper sets") for reason in reasons)
+
+
 def test_the_limit_bounds_what_is_scored_again_and_a_sample_still_finds_much() -> None:
     votes = votes_of(20, [(item, 20, 1) for item in range(1, 13)])
     recording = Recording(Voting(votes))
