@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -83,11 +84,18 @@ def compared(given: Mapping[str, str], counts: Mapping[str, int]) -> dict[str, E
     return {name: Popularity(counts) if name == "popularity" else explainer_of(name) for name in names}
 
 
-def searched(recommender: Recommender, history: np.ndarray, explainer: Explainer, options: Options) -> Run:
-    """Run one search, a person at a time."""
+def searched(
+    recommender: Recommender,
+    history: np.ndarray,
+    explainer: Explainer,
+    options: Options,
+    graphs: Sequence[nx.DiGraph] | None = None,
+) -> Run:
+    """Run one search, a person at a time, with these graphs or, where None are given, its own."""
     began = time.process_time()
     question = ask(recommender, history, options, user=str(history[:3]))
-    graphs = explainer.graphs(recommender, question) if isinstance(explainer, GraphExplainer) else ()
+    if graphs is None:
+        graphs = explainer.graphs(recommender, question) if isinstance(explainer, GraphExplainer) else ()
     search, n_tested = explainer.search(recommender, question, graphs), 0
     try:
         request = next(search)

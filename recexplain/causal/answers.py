@@ -70,7 +70,8 @@ class Answers:
 
     def _count(self, size: int, n_tests: int) -> None:
         if n_tests:
-            self._counts += [0] * (size + 1 - len(self._counts))
+            if size >= len(self._counts):
+                self._counts += [0] * (size + 1 - len(self._counts))
             self._counts[size] += n_tests
 
 
