@@ -95,7 +95,9 @@ class CorrelationAnswers(Answers):
 
     def first_alone(self, x: int, y: int, among: Sequence[int]) -> Nodes | None:
         """Return the first node that separates x and y by itself, as a set; `among` is bit sets to try in turn."""
-        separating, n_tests = self._separating(x, y), 0
+        separating, n_tests = self._alone.get((x, y)), 0
+        if separating is None:
+            separating = self._separating(x, y)
         for nodes in among:
             hits = nodes & separating
             if hits:

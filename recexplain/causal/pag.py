@@ -100,7 +100,7 @@ class Pag:
         """Whether x and y share an edge."""
         return bool(self._adjacent[x] >> y & 1)
 
-    def neighbours(self, x: int) -> list[int]:
+    def neighbours(self, x: int) -> tuple[int, ...]:
         """Return the nodes adjacent to x, ascending."""
         return members(self._adjacent[x])
 
@@ -226,18 +226,18 @@ class Pag:
         n = graph.number_of_nodes()
         if set(graph) != set(range(n)):
             raise OptionError(f"the nodes of the graph must be 0 to {n - 1}, not {list(graph)[:5]}")
-        for x, y in sorted(graph.edges):
+        pag = cls(n)
+        for x, y, mark in graph.edges(data="mark"):
             if x == y or not graph.has_edge(y, x):
                 raise OptionError(f"the graph has the arc ({x}, {y}) alone; an edge is both arcs between two nodes")
-            if graph.edges[x, y].get("mark") not in MARKS:
+            if mark not in MARKS:
                 raise OptionError(f"arc ({x}, {y}) of the graph must have a mark, one of {', '.join(MARKS)}")
-        pag = cls(n)
-        for x, y in sorted(graph.edges):
-            if x < y:
-                pag.connect(x, y, graph.edges[y, x]["mark"], graph.edges[x, y]["mark"])
+            pag._adjacent[x] |= 1 << y
+            pag._here[mark][y] |= 1 << x
+            pag._there[mark][x] |= 1 << y
         for (x, y), given in graph.graph.get("sepset", {}).items():
             if given:
-                pag._separated[min(x, y), max(x, y)] = tuple(given)
+                pag._separated[(x, y) if x < y else (y, x)] = tuple(given)
         return pag
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import networkx as nx
 
-from recexplain.causal.pag import ARROW, Pag, members
+from recexplain.causal.pag import Pag, members
 from recexplain.errors import OptionError
 
 
@@ -221,5 +221,5 @@ def _grown(level: set[int], grow: Callable[[int], int], conflicts: tuple[int, ..
 
 
 def _in_order_of_trial(level: set[int], distances: dict[int, int]) -> list[LegalSet]:
-    sets = [tuple(members(nodes)) for nodes in level]
+    sets = [members(nodes) for nodes in level]
     return sorted(LegalSet(sum(distances[v] for v in nodes), nodes) for nodes in sets)
