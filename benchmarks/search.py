@@ -20,6 +20,7 @@ from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 
+import networkx as nx
 import numpy as np
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -112,11 +113,18 @@ def compared(given: Mapping[str, str], counts: Mapping[str, int]) -> dict[str, E
     return found | ({"causal": Causal(max_sets=int(given["max_sets"]))} if "max_sets" in given else {})
 
 
-def searched(recommender: Recommender, history: np.ndarray, explainer: Explainer, options: Options) -> Run:
-    """Run one search, a person at a time."""
+def searched(
+    recommender: Recommender,
+    history: np.ndarray,
+    explainer: Explainer,
+    options: Options,
+    graphs: Sequence[nx.DiGraph] | None = None,
+) -> Run:
+    """Run one search, a person at a time, with these graphs or, where None are given, its own."""
     began = time.process_time()
     question = ask(recommender, history, options, user=str(history[:3]))
-    graphs = explainer.graphs(recommender, question) if isinstance(explainer, GraphExplainer) else ()
+    if graphs is None:
+        graphs = explainer.graphs(recommender, question) if isinstance(explainer, GraphExplainer) else ()
     search, n_tested = explainer.search(recommender, question, graphs), 0
     try:
         request = next(search)

@@ -70,7 +70,8 @@ class Answers:
 
     def _count(self, size: int, n_tests: int) -> None:
         if n_tests:
-            self._counts += [0] * (size + 1 - len(self._counts))
+            if size >= len(self._counts):
+                self._counts += [0] * (size + 1 - len(self._counts))
             self._counts[size] += n_tests
 
 
@@ -94,7 +95,9 @@ class CorrelationAnswers(Answers):
 
     def first_alone(self, x: int, y: int, among: Sequence[int]) -> Nodes | None:
         """Return the first node that separates x and y by itself, as a set; `among` is bit sets to try in turn."""
-        separating, n_tests = self._separating(x, y), 0
+        separating, n_tests = self._alone.get((x, y)), 0
+        if separating is None:
+            separating = self._separating(x, y)
         for nodes in among:
             hits = nodes & separating
             if hits:

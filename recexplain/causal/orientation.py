@@ -18,11 +18,11 @@ Rule = Callable[[Pag], bool]
 def r0(pag: Pag) -> bool:
     """R0: a *-* b *-* c, a and c not adjacent, b not in what separated them => a *-> b <-* c."""
     changed = False
-    kept_apart = pag.kept_apart()
     for b in pag.nodes:
         beside = pag.adjacent(b)
         for a in members(beside):
-            if beside & ~pag.adjacent(a) & ~(1 << a) & ~kept_apart[b].get(a, 0):
+            apart = beside & ~pag.adjacent(a) & ~(1 << a)
+            if any(b not in pag.separating_set(a, c) for c in members(apart)):
                 pag.set_mark(a, b, ARROW)
                 changed = True
     return changed

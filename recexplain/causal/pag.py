@@ -5,6 +5,7 @@ so that nothing depends on the order of a hash.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Literal, Self
 
 import networkx as nx
@@ -18,18 +19,19 @@ CIRCLE: Mark = "circle"
 MARKS: tuple[Mark, ...] = (TAIL, ARROW, CIRCLE)
 
 
-def members(nodes: int) -> list[int]:
+@lru_cache(1 << 12)  # the same few sets come again and again
+def members(nodes: int) -> tuple[int, ...]:
     """Return the nodes of a bit set, ascending.
 
     >>> members(0b1101)
-    [0, 2, 3]
+    (0, 2, 3)
     """
     found = []
     while nodes:
         lowest = nodes & -nodes
         found.append(lowest.bit_length() - 1)
         nodes ^= lowest
-    return found
+    return tuple(found)
 
 
 def bit_set(nodes: Iterable[int]) -> int:
@@ -98,7 +100,7 @@ class Pag:
         """Whether x and y share an edge."""
         return bool(self._adjacent[x] >> y & 1)
 
-    def neighbours(self, x: int) -> list[int]:
+    def neighbours(self, x: int) -> tuple[int, ...]:
         """Return the nodes adjacent to x, ascending."""
         return members(self._adjacent[x])
 
@@ -141,6 +143,11 @@ class Pag:
             found |= frontier
         return found
 
+    def onward(self, p: int, u: int) -> int:
+        """Return the bit set of the w with a triangle p, u, w or a collider u on p, u, w; p and u are adjacent."""
+        into = self._here[ARROW][u]
+        return (self._adjacent[p] & self._adjacent[u]) | (into if into >> p & 1 else 0)
+
     def separating_set(self, x: int, y: int) -> tuple[int, ...]:
         """Return the set that separated x and y; empty where none is stored."""
         return self._separated.get((x, y) if x < y else (y, x), ())
@@ -148,17 +155,6 @@ class Pag:
     def edges(self) -> list[tuple[int, int]]:
         """Return the adjacent pairs (x, y), x < y, ascending."""
         return [(x, y) for x in self.nodes for y in members(self._adjacent[x] >> x << x)]
-
-    def kept_apart(self) -> list[dict[int, int]]:
-        """Return, for each node b, its neighbours a with the bit set of the neighbours c that b helped to separate."""
-        found: list[dict[int, int]] = [{} for _ in self.nodes]
-        for (a, c), given in self._separated.items():
-            both = 1 << a | 1 << c
-            for b in given:
-                if self._adjacent[b] & both == both:
-                    found[b][a] = found[b].get(a, 0) | 1 << c
-                    found[b][c] = found[b].get(c, 0) | 1 << a
-        return found
 
     # Changes
 
@@ -230,18 +226,18 @@ class Pag:
         n = graph.number_of_nodes()
         if set(graph) != set(range(n)):
             raise OptionError(f"the nodes of the graph must be 0 to {n - 1}, not {list(graph)[:5]}")
-        for x, y in sorted(graph.edges):
+        pag = cls(n)
+        for x, y, mark in graph.edges(data="mark"):
             if x == y or not graph.has_edge(y, x):
                 raise OptionError(f"the graph has the arc ({x}, {y}) alone; an edge is both arcs between two nodes")
-            if graph.edges[x, y].get("mark") not in MARKS:
+            if mark not in MARKS:
                 raise OptionError(f"arc ({x}, {y}) of the graph must have a mark, one of {', '.join(MARKS)}")
-        pag = cls(n)
-        for x, y in sorted(graph.edges):
-            if x < y:
-                pag.connect(x, y, graph.edges[y, x]["mark"], graph.edges[x, y]["mark"])
+            pag._adjacent[x] |= 1 << y
+            pag._here[mark][y] |= 1 << x
+            pag._there[mark][x] |= 1 << y
         for (x, y), given in graph.graph.get("sepset", {}).items():
             if given:
-                pag._separated[min(x, y), max(x, y)] = tuple(given)
+                pag._separated[(x, y) if x < y else (y, x)] = tuple(given)
         return pag
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import networkx as nx
 
-from recexplain.causal.pag import ARROW, Pag, members
+from recexplain.causal.pag import Pag, members
 from recexplain.errors import OptionError
 
 
@@ -60,27 +60,24 @@ class PdsTree:
         return self.depths[-1]
 
     @cached_property
-    def needs(self) -> dict[int, tuple[int, ...]]:
-        """For each node, the bit sets of other nodes that lead to it from the root, none holding another."""
-        found: dict[int, list[int]] = {}
+    def needs(self) -> list[tuple[int, int]]:
+        """Pairs of bit sets: other nodes that lead from the root to one, and that one; of neighbours of the root none.
+
+        Another pair of the same node may need less.
+        """
+        found, near = dict[tuple[int, int], None](), 0
         above = [0]  # for each occurrence, the nodes from below the root down to itself
         for number in range(1, len(self.nodes)):
-            node, need = self.nodes[number], above[self.parents[number]]
-            above.append(need | 1 << node)
-            known = found.setdefault(node, [])
-            if not any(other & ~need == 0 for other in known):
-                known[:] = [other for other in known if need & ~other] + [need]
-        return {node: tuple(needs) for node, needs in sorted(found.items())}
+            node, need = 1 << self.nodes[number], above[self.parents[number]]
+            above.append(need | node)
+            near |= 0 if need else node
+            if not near & node or not need:
+                found[need, node] = None
+        return list(found)
 
     def growth(self, allowed: int) -> Callable[[int], int]:
         """Return the function from a legal set within `allowed` to the nodes of `allowed` that may be added to it."""
-        steps = [
-            (need, 1 << v)
-            for v, needs in self.needs.items()
-            if allowed >> v & 1
-            for need in needs
-            if need & ~allowed == 0
-        ]
+        steps = [(need, node) for need, node in self.needs if (need | node) & ~allowed == 0]
 
         def grow(nodes: int) -> int:
             reached = 0
@@ -137,20 +134,19 @@ def pds_tree(graph: Pag | nx.DiGraph, root: int, max_depth: int | None = None) -
     whole tree, so that which walks exist can depend on the numbering of the nodes, as it does in causality-lab.
     """
     pag, limit = _checked(graph, root, max_depth)
-    walked = {root: 0}  # for each node, the bit set of those to which an edge was walked, in whichever direction
+    walked = [0] * pag.n  # for each node, the bit set of those to which an edge was walked, in whichever direction
     nodes, parents, depths = [root], [-1], [0]
     for number, u in enumerate(nodes):  # grows while it is walked
         if depths[number] >= limit:
             break  # depths never fall
-        following = pag.adjacent(u) & ~walked.get(u, 0)
-        if number:
-            following &= _following(pag, nodes[parents[number]], u) & ~(1 << root)
-        walked[u] = walked.get(u, 0) | following
-        for w in members(following):
-            walked[w] = walked.get(w, 0) | 1 << u
-            nodes.append(w)
-            parents.append(number)
-            depths.append(depths[number] + 1)
+        onward = pag.onward(nodes[parents[number]], u) if number else pag.adjacent(root)
+        following = members(onward & ~(walked[u] | 1 << root))
+        for w in following:
+            walked[u] |= 1 << w
+            walked[w] |= 1 << u
+        nodes += following
+        parents += [number] * len(following)
+        depths += [depths[number] + 1] * len(following)
     return PdsTree(root, tuple(nodes), tuple(parents), tuple(depths))
 
 
@@ -168,7 +164,7 @@ def pds_walks(graph: Pag | nx.DiGraph, root: int, max_depth: int | None = None) 
         p, u = step
         if depths[step] >= limit:
             break
-        onward[step] = pag.adjacent(u) & _following(pag, p, u) & ~(1 << root | 1 << p)
+        onward[step] = pag.onward(p, u) & ~(1 << root | 1 << p)
         later = [(u, w) for w in members(onward[step]) if (u, w) not in depths]
         depths.update(dict.fromkeys(later, depths[step] + 1))
         queue += later
@@ -184,13 +180,6 @@ def _checked(graph: Pag | nx.DiGraph, root: int, max_depth: int | None) -> tuple
     if max_depth is not None and max_depth < 0:
         raise OptionError(f"max_depth must be 0 or more, or None for no limit, not {max_depth}")
     return pag, pag.n - 1 if max_depth is None else max_depth
-
-
-def _following(pag: Pag, p: int, u: int) -> int:
-    """Return the bit set of the w to which the walk p, u may go on."""
-    triangle = pag.adjacent(p)
-    into = pag.here(u, ARROW)
-    return triangle | into if into >> p & 1 else triangle
 
 
 def legal_levels(
@@ -232,5 +221,5 @@ def _grown(level: set[int], grow: Callable[[int], int], conflicts: tuple[int, ..
 
 
 def _in_order_of_trial(level: set[int], distances: dict[int, int]) -> list[LegalSet]:
-    sets = [tuple(members(nodes)) for nodes in level]
+    sets = [members(nodes) for nodes in level]
     return sorted(LegalSet(sum(distances[v] for v in nodes), nodes) for nodes in sets)

@@ -30,6 +30,9 @@ class Cleann(GraphOptions):
 
     name: ClassVar[str] = "cleann"
 
+    n_samples: int | str = (
+        256  # the reference has the model's hidden size, 64 with our recipes: see docs/causal-graph.md
+    )
     max_range: int | None = None  # only nodes this near to the target in the PDS-tree; None: all
     max_size: int | None = 4  # the paper has no limit (None), but the number of sets can explode
 

@@ -104,7 +104,7 @@ def test_of_equals_the_first_is_kept() -> None:
     answers = Answers(6, lambda _x, _y, _z=(): 0.5, 0.05)
     assert answers.best(0, 1, [(4, 5), (2, 3)]) == (4, 5)
     assert answers.best_alone(0, 1, bit_set([5, 3])) == (3,)
-    assert members(answers.apart(3)) == [4, 5]
+    assert members(answers.apart(3)) == (4, 5)
     assert answers.n_tests == [2, 2, 2]
 
 

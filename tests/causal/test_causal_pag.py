@@ -47,7 +47,7 @@ def test_a_bit_set_and_its_members_are_the_same_nodes() -> None:
 
 def test_a_complete_graph_knows_nothing_yet() -> None:
     pag = Pag.complete(3)
-    assert [pag.neighbours(v) for v in pag.nodes] == [[1, 2], [0, 2], [0, 1]]
+    assert [pag.neighbours(v) for v in pag.nodes] == [(1, 2), (0, 2), (0, 1)]
     assert {pag.mark(x, y) for x in range(3) for y in range(3) if x != y} == {CIRCLE}
 
 
@@ -128,14 +128,6 @@ def test_a_mark_is_of_an_edge() -> None:
     pag.separate(0, 1, ())
     with pytest.raises(KeyError):
         pag.mark(0, 1)
-
-
-@given(pags())
-def test_what_kept_neighbours_apart(pag: Pag) -> None:
-    for b, apart in enumerate(pag.kept_apart()):
-        for a, c in combinations(pag.neighbours(b), 2):
-            expected = b in pag.separating_set(a, c)
-            assert bool(apart.get(a, 0) >> c & 1) == bool(apart.get(c, 0) >> a & 1) == expected
 
 
 @given(pags())

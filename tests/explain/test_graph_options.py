@@ -88,7 +88,7 @@ def test_discoverers_of_the_extra_give_explanations_too(discoverer: str) -> None
     recommender, question = asked(length=5)
     heads = recommender.attention(question.visible, question.target)[-1]
     graphs = Cleann(discoverer=discoverer).graphs(recommender, question)
-    assert all(is_same(g, learn_with(discoverer, correlation(a), 64)) for g, a in zip(graphs, heads, strict=True))
+    assert all(is_same(g, learn_with(discoverer, correlation(a), 256)) for g, a in zip(graphs, heads, strict=True))
 
 
 def test_the_order_decides_which_walks_are_searched() -> None:
