@@ -70,7 +70,8 @@ def main() -> None:
     checkpoint = f"checkpoint={out}/trained/checkpoint.ckpt"
     run("explain", checkpoint, f"users=[{SHOWN}]", f"out={out}/explained")
     users = [f"users.path={out}/people.csv", "users.columns=[age]"]
-    run("audit", checkpoint, "change=leaves", "k=5", *users, "gate.explained=0.95", f"out={out}/audit")
+    few = ["sensitivity.people=30", "comparison.people=30", "cases=2"]
+    run("audit", checkpoint, "change=leaves", "k=5", *users, *few, "gate.explained=0.95", f"out={out}/audit")
     photograph(out / "explained" / "users" / "1.html", ROOT / "docs" / "page.png", height=2300)
     photograph(out / "audit" / "report.html", ROOT / "docs" / "report.png", height=2300)
 
@@ -87,8 +88,8 @@ def photograph(page: Path, picture: Path, *, height: int) -> None:
             f"--user-data-dir={folder}/profile",
         ]
         size = [f"--window-size=1100,{height}", f"--screenshot={whole}"]
-        subprocess.run(["chromium", *flags, *size, page.resolve().as_uri()], check=True)  # noqa: S603, S607
-        small = Image.open(whole).convert("RGB").quantize(32, dither=Image.Dither.NONE)
+        subprocess.run(["chromium", *flags, *size, page.resolve().as_uri()], check=True, capture_output=True)  # noqa: S603, S607
+        small = Image.open(whole).convert("RGB").quantize(128, method=Image.Quantize.MAXCOVERAGE)
         small.save(picture, optimize=True)
 
 
