@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -36,6 +36,8 @@ from recexplain.evaluation.audit_users import Properties
 from recexplain.evaluation.files import write_text
 from recexplain.evaluation.progress import shown
 from recexplain.sequences import Dataset
+
+SPARE = 50  # more people of each bucket than twice its share of a sample are looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,14 +154,34 @@ def _count(audit: Audit, path: Path) -> Counted:
         _stage(audit)
     staged, buckets, bound, n_in_table = audit.folders.staged, range(audit.n_buckets), None, None
     if audit.limit is not None:
-        keys = audit.engine.map(partial(sampled, staged, audit.selection.seed, audit.limit), buckets)
-        bound = nsmallest(audit.limit, chain.from_iterable(keys))[-1]
+        bound = sample_bound(audit.engine.map, partial(sampled, staged, audit.selection.seed), audit.limit, buckets)
         n_in_table = sum(audit.engine.map(partial(n_staged, staged), buckets))
     selection = replace(audit.selection, bound=bound)
     census = tuple(audit.engine.map(partial(census_of, staged, selection), buckets))
     counted = Counted(bound, census, sum(one.n_people for one in census) if n_in_table is None else n_in_table)
     write_text(path, json.dumps(asdict(counted), indent=1) + "\n")
     return counted
+
+
+def sample_bound(
+    ask: Callable[[Callable[[int], list[str]], Sequence[int]], list[list[str]]],
+    smallest: Callable[[int, int], list[str]],
+    limit: int,
+    buckets: Sequence[int],
+) -> str:
+    """Return the largest key of a sample of `limit` people, from the smallest keys, `smallest(most, bucket)`, of each.
+
+    Few more than the sample are gathered; only where people lie so unevenly that this is not certain, up to `limit`
+    of each bucket.
+    """
+    bound = ""
+    for most in (min(limit, 2 * limit // len(buckets) + SPARE), limit):
+        found = ask(partial(smallest, most), buckets)
+        drawn = nsmallest(limit, chain.from_iterable(found))
+        bound = drawn[-1]
+        if all(len(keys) < most or (len(drawn) == limit and keys[-1] >= bound) for keys in found):
+            break
+    return bound
 
 
 def _read_counted(path: Path) -> Counted:

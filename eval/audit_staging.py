@@ -196,10 +196,10 @@ def census_of(staged: Path, selection: Selection, bucket: int) -> Census:
     return Census(bucket, users.n, n_items, n_dropped, users.hash)
 
 
-def sampled(staged: Path, seed: int, limit: int, bucket: int) -> list[str]:
-    """Return the smallest `sample_key`s of a bucket's people."""
+def sampled(staged: Path, seed: int, most: int, bucket: int) -> list[str]:
+    """Return the smallest `sample_key`s of a bucket's people, in order."""
     users = (user for people in slices_of(staged / f"bucket={bucket}") for user in people["user"].to_pylist())
-    return heapq.nsmallest(limit, (sample_key(seed, user) for user in users))
+    return heapq.nsmallest(most, (sample_key(seed, user) for user in users))
 
 
 def sample_key(seed: int, user: str) -> str:

@@ -11,9 +11,10 @@ import pytest
 from audit_toys import people, write_csv
 
 from recexplain.errors import DataError, OptionError, RecExplainError
-from recexplain.evaluation import audit_histories, audit_slices, audit_staging
+from recexplain.evaluation import audit_histories, audit_run, audit_slices, audit_staging
 from recexplain.evaluation.audit_histories import HistoryTable, batches_of, content_hash, layout_of
 from recexplain.evaluation.audit_kernel import PEOPLE_SCHEMA, bucket_of
+from recexplain.evaluation.audit_run import sample_bound
 from recexplain.evaluation.audit_staging import (
     Selection,
     Users,
@@ -224,6 +225,24 @@ def test_people_are_chosen_and_cut_alike_in_every_layout(tmp_path: Path) -> None
     assert sum(one.n_items for one in census) == sum(map(len, cut.values()))
     assert sum(one.n_dropped for one in census) == sum(len(histories[u]) - 1 - len(cut[u]) for u in drawn)
     assert drawn != sorted(histories, key=lambda user: sample_key(6, user))[:10]
+
+
+@pytest.mark.parametrize("sizes", [[40], [1, 39], [13, 0, 14, 13], [0, 0, 40], [5] * 8])
+def test_a_sample_is_drawn_from_few_keys(sizes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_run, "SPARE", 1)
+    keys = [sample_key(0, str(user)) for user in range(40)]
+    starts = [sum(sizes[:bucket]) for bucket in range(len(sizes))]
+    buckets = [sorted(keys[start : start + size]) for start, size in zip(starts, sizes, strict=True)]
+    asked: list[int] = []
+
+    def smallest(most: int, bucket: int) -> list[str]:
+        asked.append(most)
+        return buckets[bucket][:most]
+
+    for limit in (1, 2, 3, 7, 20, 39, 40, 60):
+        bound = sample_bound(lambda ask, of: [ask(one) for one in of], smallest, limit, range(len(sizes)))
+        assert bound == sorted(keys)[:limit][-1]
+    assert len(sizes) == 1 or min(asked) == 1
 
 
 def test_a_person_without_items_is_not_lost(tmp_path: Path) -> None:
