@@ -69,7 +69,7 @@ def test_rows_report_and_going_on_are_those_of_the_local_engine(
     assert audit(own, "spark", "histories.path=parts", *SPARK) == 0
     assert rows_of("spark") == rows_of("local")
     assert report_of("spark") == report_of("local")
-    left = {"audit.json", "census.json", "explanations", "report.json"}
+    left = {"audit.json", "census.json", "explanations", "report.json", "studies"}
     assert {path.name for path in Path("spark").iterdir()} == left
     assert not any(Path("spark/explanations").glob(".spark*"))
     folders = [path.name for path in Path("spark/explanations").iterdir() if path.is_dir()]
