@@ -31,6 +31,7 @@ from recexplain.explainers import Explainer
 from recexplain.explainers.cases import Person
 from recexplain.models.network import NetworkRecommender
 from recexplain.recommender import asked_for, needs_user
+from recexplain.robustness import Remembered
 
 RESAMPLES = 1_000  # of the people, for the intervals of the comparison
 
@@ -108,7 +109,7 @@ def comparison(
     others = contestants(OmegaConf.create(list(names) or ["random"]), taken)
     explainers = {study.explainer.name: study.explainer}
     explainers |= {name: other for name, other in others.items() if name not in explainers}
-    trial = Trial(MAIN, study.recommender, [person_of(one) for one in people], study.options)
+    trial = Trial(MAIN, study.recommender, [person_of(one) for one in people], study.options, robust=Remembered())
     work = [study.work(label, explainer, trial) for label, explainer in explainers.items()]
     carried_out(work, "comparing methods")
     contests = [Contest(one.label, one.explainer, _measured(one), {}) for one in work]
