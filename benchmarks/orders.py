@@ -1,6 +1,6 @@
 """How often the two orders of tests give other graphs, and which of them gives the smaller verified sets.
 
-    python benchmarks/orders.py checkpoint=outputs/demo/checkpoint.ckpt people=943 change=top1
+    python benchmarks/orders.py checkpoint=outputs/demo/checkpoint.ckpt people=943 change=top1 n_samples=64
 
 For each person and head the graph under `order="position"` and under `order="independent"`; then what the explainer
 `cleann` finds with each of them, on the same people.
@@ -26,7 +26,8 @@ ORDERS = ("position", "independent")
 
 def main(words: Sequence[str]) -> None:
     """Print the comparison as Markdown."""
-    given = {"change": "top1", "people": "200", "seed": "0"} | dict(word.split("=", 1) for word in words)
+    given = {"change": "top1", "people": "200", "seed": "0", "n_samples": "256"}
+    given |= dict(word.split("=", 1) for word in words)
     checkpoint = read_checkpoint(given["checkpoint"])
     recommender, histories = checkpoint.recommender(), load_dataset(recorded_source(checkpoint.source)).histories
     rows = sorted(np.random.default_rng(int(given["seed"])).permutation(len(histories))[: int(given["people"])])
@@ -38,7 +39,7 @@ def main(words: Sequence[str]) -> None:
             question = ask(recommender, history, options)
         except RecExplainError:
             continue
-        explainers = [Cleann(order=order) for order in ORDERS]
+        explainers = [Cleann(order=order, n_samples=int(given["n_samples"])) for order in ORDERS]
         graphs = [explainer.graphs(recommender, question) for explainer in explainers]
         pairs += zip(*graphs, strict=True)
         found = [searched(recommender, history, explainer, options).result.candidate for explainer in explainers]

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
-from multiprocessing.pool import AsyncResult
+from multiprocessing.pool import AsyncResult, Pool
 from time import perf_counter
 
 import networkx as nx
@@ -14,7 +15,8 @@ from recexplain.causal.icd import IcdOptions, Learnt, learnt
 from recexplain.errors import OptionError
 
 PAYING_SECONDS = 3.0  # of work left at which others are started: importing the package takes each 0.3 s of CPU
-CHUNK_SECONDS = 0.1  # of work handed over at once
+CHUNK_SECONDS = 0.1  # of work handed over at once, towards the end less
+YIELDING = 19  # the niceness of the others: they take cores that nothing else needs, and no time from this process
 
 
 def learn_pags(
@@ -32,7 +34,9 @@ def learn_pags(
 
     This process works from the front, up to `workers` - 1 others from the back (default: one process a usable core).
     They are started only once the time of the graphs so far says that what is left pays, so that a small batch is
-    a plain loop. They are spawned: a script that calls this must do so under `if __name__ == "__main__"`.
+    a plain loop; they then wait for the next batch, until this process ends. Each gets work as it asks for it, yields
+    to whatever else runs, and is never waited for: where all cores are busy this process does nearly all. They are
+    spawned: a script that calls this must do so under `if __name__ == "__main__"`.
     """
     if workers is not None and workers < 1:
         raise OptionError(f"workers must be 1 or more, or None for one a usable core, not {workers}")
@@ -80,22 +84,34 @@ def _shared(correlations: Sequence[np.ndarray], task: _Task, chunk: int, n_other
     def compute(start: int, end: int) -> None:
         graphs[start] = _graphs(task(correlations[start:end]))
 
-    with get_context("spawn").Pool(n_others) as pool:  # ended with this block, at work or not
-        while front < back:
-            receive()
-            while len(given) < 2 * n_others and front < back:
-                start = max(front, back - chunk)
-                given[start] = back, pool.apply_async(task, (correlations[start:back],))
-                back = start
-            if front < back:
-                end = min(front + chunk, back)
-                compute(front, end)
-                front = end
-        while given:
-            receive()
-            for start in sorted(given)[:1]:
-                compute(start, given.pop(start)[0])
+    pool = _others(os.getpid(), n_others)
+    while front < back:
+        receive()
+        chunk = max(1, min(chunk, (back - front) // (3 * (n_others + 1))))
+        while len(given) < 2 * n_others and front < back:
+            start = max(front, back - chunk)
+            given[start] = back, pool.apply_async(task, (correlations[start:back],))
+            back = start
+        if front < back:
+            end = min(front + chunk, back)
+            compute(front, end)
+            front = end
+    while given:
+        receive()
+        for start in sorted(given)[:1]:  # the one given last, as the others have begun elsewhere
+            compute(start, given.pop(start)[0])
     return [graph for start in sorted(graphs) for graph in graphs[start]]
+
+
+@cache
+def _others(_: int, n_others: int) -> Pool:
+    """Return the other processes of this one, whose number is the first argument; they end with it."""
+    return get_context("spawn").Pool(n_others, _yield_to_others)
+
+
+def _yield_to_others() -> None:
+    if hasattr(os, "nice"):
+        os.nice(YIELDING)
 
 
 def _usable_cores() -> int:

@@ -48,28 +48,21 @@ class Here:
     """A pool whose tasks are done when they are handed over; from some hand-over on nothing comes back any more."""
 
     def __init__(self, dies_at: float) -> None:
-        self.dies_at, self.sizes, self.is_open = dies_at, list[int](), False
+        self.dies_at, self.sizes, self.n_others = dies_at, list[int](), 0
 
-    def Pool(self, n_others: int) -> Self:  # noqa: N802 # as in multiprocessing
+    def of(self, process: int, n_others: int) -> Self:
+        assert process == os.getpid()
         self.n_others = n_others
         return self
 
-    def __enter__(self) -> Self:
-        self.is_open = True
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.is_open = False
-
     def apply_async(self, task: Any, arguments: tuple[Any]) -> Result:
-        assert self.is_open
         self.sizes.append(len(arguments[0]))
         return Result(task(*arguments) if len(self.sizes) <= self.dies_at else None)
 
 
 def put_here(monkeypatch: pytest.MonkeyPatch, dies_at: float = np.inf) -> Here:
     pool = Here(dies_at)
-    monkeypatch.setattr(batch, "get_context", lambda _: pool)
+    monkeypatch.setattr(batch, "_others", pool.of)
     return pool
 
 
@@ -80,7 +73,7 @@ def shared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_small_batch_is_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "get_context", None)  # not to be called
+    monkeypatch.setattr(batch, "_others", None)  # not to be called
     for options in ({}, {"order": "independent"}, {"strict": False, "selection": False, "tails": False}):
         expected = [learn_pag(matrix, 64, 0.05, **options) for matrix in MANY]
         assert same(learn_pags(MANY, 64, 0.05, **options), expected)
@@ -114,7 +107,26 @@ def test_another_process_gives_the_same() -> None:
         task = batch._Task(64, IcdOptions(order="independent"))
         found = pool.apply_async(task, (MANY,)).get(timeout=120)
     assert same(batch._graphs(found), [learn_pag(matrix, 64, order="independent") for matrix in MANY])
+    for _ in range(2):
+        assert same(learn_pags(MANY, 64, workers=2), [learn_pag(matrix, 64) for matrix in MANY])
+    assert batch._others.cache_info().currsize == 1  # the second batch found the process at work
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has no niceness")
+def test_other_processes_yield(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[int]()
+    monkeypatch.setattr(os, "nice", asked.append)
+    batch._yield_to_others()
+    assert asked == [19]
+
+
+def test_towards_the_end_less_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = put_here(monkeypatch)
+    monkeypatch.setattr(batch, "PAYING_SECONDS", 0.0)
+    monkeypatch.setattr(batch, "CHUNK_SECONDS", 1e9)  # all of it at once, if it were for this alone
     assert same(learn_pags(MANY, 64, workers=2), [learn_pag(matrix, 64) for matrix in MANY])
+    assert pool.sizes == sorted(pool.sizes, reverse=True)
+    assert (pool.sizes[0], pool.sizes[-1]) == (3, 1)  # of 22: a third of a half
 
 
 @pytest.mark.usefixtures("shared_at_once")
@@ -127,7 +139,7 @@ def test_an_error_is_the_same_wherever_it_comes_up(monkeypatch: pytest.MonkeyPat
 
 def test_one_worker_is_a_loop_however_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "PAYING_SECONDS", 0.0)
-    monkeypatch.setattr(batch, "get_context", None)
+    monkeypatch.setattr(batch, "_others", None)
     assert same(learn_pags(MANY[:5], 64, workers=1), [learn_pag(matrix, 64) for matrix in MANY[:5]])
 
 
