@@ -421,8 +421,14 @@ def test_frozen_weights_are_no_hindrance() -> None:
 
 def test_a_block_of_another_form_is_refused() -> None:
     model = loud(BERT4Rec(**{**SIZES, "dropout": 0.0})).double()
-    before = model.encoder.layers[0].attention._join
-    model.encoder.layers[0].attention._join = lambda mixed: 1.01 * before(mixed)
+    attention = model.encoder.layers[0].attention
+    plain = attention.explain
+
+    def louder(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+        mixed, weights = plain(*arguments)
+        return 1.01 * mixed, weights
+
+    attention.explain = louder
     recommender = NetworkRecommender(model)
     for name in ("alti", "globenc", "beyond_intuition_token"):
         with pytest.raises(OptionError, match="not LayerNorm"):
