@@ -7,6 +7,7 @@ of RecBole, of torch.nn or of PyYAML becomes a `Record` that only keeps its fiel
 
 import pickle
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -93,8 +94,11 @@ class Array:
 def read_plain(path: Path) -> Any:
     """Return the content of a zip file of `torch.save`, on the CPU; `Refused` names what a file may not ask for.
 
-    A damaged file raises what pickle, zipfile or torch raise.
+    A damaged file, or one that is no zip file, raises what pickle, zipfile or torch raise.
     """
+    with zipfile.ZipFile(path) as archive:
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            raise Refused("a TorchScript program")  # torch would load it whatever the reader is
     reader = ModuleType("reader")  # torch takes a module in place of pickle
     reader.Unpickler = _Unpickler  # type: ignore[attr-defined]
     reader.load = None  # type: ignore[attr-defined]  # torch's old format, which needs it, is refused before

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import recexplain
-from recexplain.adapters.plain_pickle import Array, Record, read_plain
+from recexplain.adapters.plain_pickle import Array, Record, Refused, read_plain
 from recexplain.adapters.recbole import RecBoleRecommender
 from recexplain.adapters.recbole_file import read_recbole
 from recexplain.checkpoint import Checkpoint, build_model, save_checkpoint
@@ -387,3 +387,11 @@ def test_the_hash_is_of_weights_and_options(written: Path) -> None:
     assert isinstance(first, RecBoleRecommender)
     assert first.model_hash == recexplain.load(written / "SASRec.pth").model_hash
     assert len({recexplain.load(written / f"{name}.pth").model_hash for name in ("SASRec", "CORE", "BERT4Rec")}) == 3
+
+
+def test_a_program_is_refused_by_the_reader_itself(tmp_path: Path) -> None:
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "x.pth")
+    with zipfile.ZipFile(tmp_path / "x.pth", "a") as archive:
+        archive.writestr("x/constants.pkl", b"")  # by which torch knows a program, and loads it as one
+    with pytest.raises(Refused, match="a TorchScript program"):
+        read_plain(tmp_path / "x.pth")
