@@ -328,6 +328,7 @@ def test_ctrl_c_in_a_process_of_its_own(checkpoint: Path, tmp_path: Path) -> Non
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  a job in the background ignores it
     )
     journal = tmp_path / "out" / "journal.jsonl"
     deadline = time.monotonic() + 60
