@@ -86,14 +86,7 @@ def both(
     except RecExplainError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return tuple(Found(np.inf, 0, 1e3 * (time.process_time() - began)) for _ in CHANGES)
-    return tuple(
-        Found(
-            len(run.result.candidate) if run.result.candidate else np.inf,
-            run.evaluations,
-            1e3 * (seconds + run.seconds),
-        )
-        for run in runs
-    )
+    return tuple(Found(run.size or np.inf, run.evaluations, 1e3 * (seconds + run.seconds)) for run in runs)
 
 
 def print_table(found: Mapping[str, Sequence[tuple[Found, ...]]]) -> None:

@@ -42,8 +42,11 @@ def main(words: Sequence[str]) -> None:
         explainers = [Cleann(order=order, n_samples=int(given["n_samples"])) for order in ORDERS]
         graphs = [explainer.graphs(recommender, question) for explainer in explainers]
         pairs += zip(*graphs, strict=True)
-        found = [searched(recommender, history, explainer, options).result.candidate for explainer in explainers]
-        sizes.append([np.inf if candidate is None else len(candidate) for candidate in found])
+        runs = [
+            searched(recommender, history, explainer, options, learnt)
+            for explainer, learnt in zip(explainers, graphs, strict=True)
+        ]
+        sizes.append([run.size or np.inf for run in runs])
     print_table(pairs, np.array(sizes), given["change"])
 
 
@@ -56,7 +59,8 @@ def print_table(pairs: Sequence[tuple[nx.DiGraph, nx.DiGraph]], sizes: np.ndarra
     position, independent = sizes.T
     for order, column in zip(ORDERS, (position, independent), strict=True):
         is_found = np.isfinite(column)
-        print(f"- {order}: found for {is_found.mean():.1%}, mean size of the found {column[is_found].mean():.2f}")
+        mean = f"{column[is_found].mean():.2f}" if is_found.any() else "none"
+        print(f"- {order}: found for {is_found.mean():.1%}, mean size of the found {mean}")
     smaller, larger = (independent < position).mean(), (independent > position).mean()
     print(f"- `independent` has the smaller set, or the only one, for {smaller:.1%}, `position` for {larger:.1%}")
 
