@@ -107,6 +107,8 @@ def _users(config: DictConfig, checkpoint: AnyCheckpoint) -> UserTable | None:
         if name in ("columns", "header"):
             if not (value is None and name == "header") and not _are_names(value):
                 raise OptionError(f"users.{name} must be a list of names such as [gender,age], not {value!r}")
+        elif name == "crossed":
+            _check_crossed(value, values["columns"])
         elif not isinstance(value, str) and not (value is None and name in ("path", "sep")):
             raise OptionError(f"users.{name} must be a text, not {value!r}")
     if not values["columns"]:
@@ -123,7 +125,20 @@ def _users(config: DictConfig, checkpoint: AnyCheckpoint) -> UserTable | None:
         words = WORDS
     header = None if values["header"] is None else tuple(values["header"])
     columns = tuple(dict.fromkeys(values["columns"]))
-    return UserTable(**values | {"path": str(path), "columns": columns, "header": header, "words": words})
+    crossed = tuple(dict.fromkeys(tuple(dict.fromkeys(names)) for names in values["crossed"]))
+    found = {"path": str(path), "columns": columns, "crossed": crossed, "header": header, "words": words}
+    return UserTable(**values | found)
+
+
+def _check_crossed(value: object, columns: object) -> None:
+    """Raise `OptionError` unless it is a list of lists of two or more different columns of those that are named."""
+    if not isinstance(value, list) or not all(
+        _are_names(names) and len(names) == len(set(names)) > 1 for names in value
+    ):
+        raise OptionError(f"users.crossed must be a list of lists of columns such as [[gender,age]], not {value!r}")
+    for name in (name for names in value for name in names):
+        if not (isinstance(columns, list) and name in columns):
+            raise OptionError(f"users.crossed names {name!r}, which is not among users.columns; name it there too")
 
 
 def _are_names(value: object) -> bool:

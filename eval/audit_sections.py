@@ -24,7 +24,7 @@ def counts_of(audit: Audit, counted: Counted, extras: Extras, study: Study) -> C
     tally = Tally(vocabulary, extras.cases, extras.n_drawn)
     properties = _counted(tally, audit, counted, extras.users)
     shifts = shifts_of(tally.taken, audit.folders, counted)
-    columns = {} if properties is None else {column.name: column.labels for column in properties.columns}
+    labels = {} if properties is None else properties.labels
     drawn = tally.sample.people
     steady = drawn(extras.sensitivity)
     compared, seconds = None, None
@@ -34,7 +34,7 @@ def counts_of(audit: Audit, counted: Counted, extras: Extras, study: Study) -> C
         tally,
         shifts,
         newest_item=_quality(tally, shifts, study, drawn(extras.quality), audit.selection.history),
-        slices=[*tally.slices({}), shifts.slice, *tally.slices(columns)[1:]],
+        slices=[*tally.slices({}), shifts.slice, *tally.slices(labels)[1:]],
         sensitivity=sensitivity(study, steady, extras.other) if steady else None,
         comparison=compared,
         seconds=seconds,
@@ -80,4 +80,5 @@ def _about_users(table: UserTable, properties: Properties) -> dict[str, Any]:
         "people": properties.n_people,
         "user_col": table.user_col,
         "columns": list(table.columns),
+        "crossed": [list(names) for names in table.crossed],
     }

@@ -9,7 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,7 +33,9 @@ NOT_GIVEN = "not given"
 OTHERS = "other values"
 MOST_GROUPS = 30  # of a column; more values than that: numbers are binned, of texts the most frequent stay
 MOST_VALUES = 1_000  # that a column of texts may have
+MOST_CROSSED = 300  # groups that columns taken together may make
 BINS = 5
+TOGETHER = " & "  # between the groups of columns taken together
 SAMPLE = 10_000  # people from whom the bounds of bins are taken
 
 
@@ -43,6 +45,7 @@ class UserTable:
 
     path: str
     columns: tuple[str, ...]
+    crossed: tuple[tuple[str, ...], ...] = ()  # some of these columns taken together, each such slice
     user_col: str = "user_id"
     header: tuple[str, ...] | None = None  # the names in order, for text files without a header
     sep: str | None = None  # None: by the ending
@@ -70,12 +73,36 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Crossing:
+    """Columns taken together: a group for each way in which their groups meet."""
+
+    columns: tuple[Column, ...]
+
+    @property
+    def name(self) -> str:
+        """What the slice is called."""
+        return TOGETHER.join(column.name for column in self.columns)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The groups in the order of the columns; whoever lacks one of them is in `NOT_GIVEN`."""
+        given = ([label for label in column.labels if label != NOT_GIVEN] for column in self.columns)
+        return (*map(TOGETHER.join, product(*given)), NOT_GIVEN)
+
+    def label_of(self, groups: Mapping[str, str]) -> str:
+        """Return the group of a person, from those of the columns."""
+        found = [groups[column.name] for column in self.columns]
+        return NOT_GIVEN if NOT_GIVEN in found else TOGETHER.join(found)
+
+
+@dataclass(frozen=True)
 class Properties:
     """The table of people in buckets on disk; people of a bucket of the audit lie in one of these."""
 
     folder: Path
     n_buckets: int
     columns: tuple[Column, ...]
+    crossings: tuple[Crossing, ...]
     n_people: int
     content_hash: str
 
@@ -89,12 +116,19 @@ class Properties:
                 if user in found:
                     raise DataError(f"user {user!r} has two rows in the table of people; everyone may have one")
                 named = zip(self.columns, cells, strict=True)
-                found[user] = {column.name: column.label_of(cell) for column, cell in named}
+                groups = {column.name: column.label_of(cell) for column, cell in named}
+                found[user] = groups | {crossing.name: crossing.label_of(groups) for crossing in self.crossings}
         return found
+
+    @property
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """The groups of each slice that the table makes, in the order in which they are shown."""
+        groups = {column.name: column.labels for column in self.columns}
+        return groups | {crossing.name: crossing.labels for crossing in self.crossings}
 
     def nobody(self) -> dict[str, str]:
         """Return the groups of a person who is not in the table."""
-        return {column.name: NOT_GIVEN for column in self.columns}
+        return dict.fromkeys(self.labels, NOT_GIVEN)
 
     def drop(self) -> None:
         """Remove the buckets, which are a copy."""
@@ -104,7 +138,8 @@ class Properties:
 def sorted_by_bucket(table: UserTable, folder: Path, n_buckets: int) -> Properties:
     """Read a table of people once, and sort it into buckets, of which each takes whole ones of the audit's.
 
-    `DataError` for a table that cannot be read; `OptionError` for a column of too many texts.
+    `DataError` for a table that cannot be read; `OptionError` for a column of too many texts, or columns that make too
+    many groups together.
     """
     parts = parts_in(Path(table.path), "users")
     seen = [_Seen(name, dict(table.words.get(name, {}))) for name in table.columns]
@@ -127,7 +162,19 @@ def sorted_by_bucket(table: UserTable, folder: Path, n_buckets: int) -> Properti
 
     stage(batches(), schema, folder, n_buckets)
     columns = tuple(one.column() for one in seen)
-    return Properties(folder, n_buckets, columns, n_people, content_hash([str(part) for part in parts]))
+    crossings = _crossings(table, {column.name: column for column in columns})
+    return Properties(folder, n_buckets, columns, crossings, n_people, content_hash([str(part) for part in parts]))
+
+
+def _crossings(table: UserTable, columns: Mapping[str, Column]) -> tuple[Crossing, ...]:
+    found = tuple(Crossing(tuple(columns[name] for name in names)) for names in table.crossed)
+    for crossing in found:
+        n_groups = math.prod(len(column.labels) - 1 for column in crossing.columns)
+        if n_groups > MOST_CROSSED:
+            raise OptionError(
+                f"users.crossed takes {crossing.name} together, which makes {n_groups:,} groups; {MOST_CROSSED} at most"
+            )
+    return found
 
 
 def _cells(table: UserTable) -> list[str]:

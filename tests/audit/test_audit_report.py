@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 N = 4  # people of the samples
 QUESTION = ("change=leaves", "k=3", "max_evaluations=60")
 EXTRAS = (f"sensitivity.people={N}", f"comparison.people={N}", "comparison.explainers=[recency,attention]", "cases=2")
-USERS = ("users.path=people.csv", "users.columns=[team,age]")
+USERS = ("users.path=people.csv", "users.columns=[team,age]", "users.crossed=[[team,age]]")
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,8 @@ def recommender_at(own: Path) -> Recommender:
 def test_slices_of_user_columns_are_those_of_the_rows(whole: Path) -> None:
     report, rows = report_of(whole), rows_of(whole)
     slices = {one["name"]: one for one in report["slices"]["dimensions"]}
-    assert list(slices) == ["history_length", "popularity", "team", "age"]
-    assert [slices[name]["is_user_column"] for name in slices] == [False, False, True, True]
+    assert list(slices) == ["history_length", "popularity", "team", "age", "team & age"]
+    assert [slices[name]["is_user_column"] for name in slices] == [False, False, True, True, True]
     teams = {group["group"]: group for group in slices["team"]["groups"]}
     red = [row for row in rows if int(row["user"][1:]) % 2]
     assert teams["red"]["people"] == len(red) == 20

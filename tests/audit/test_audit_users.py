@@ -139,11 +139,30 @@ def test_a_column_of_texts_of_which_none_is_a_group_is_refused() -> None:
         sorted_by_bucket(UserTable(table("people.csv", f"user_id,name\n{rows}\n").path, ("name",)), Path("users"), 1)
 
 
+def test_columns_taken_together_are_a_slice_more() -> None:
+    crossed = (("sex", "age"), ("sex", "age", "job"))
+    properties = sorted_by_bucket(table("people.csv", text(","), crossed=crossed), Path("users"), 4)
+    groups = groups_of(properties)
+    assert {user: groups[user]["sex & age"] for user in groups} == {"1": "F & 24", "2": "not given", "3": "F & 7"}
+    assert groups["1"]["sex & age & job"] == "F & 24 & artist"
+    assert groups["3"]["sex & age & job"] == "not given"
+    assert properties.labels["sex & age"] == ("F & 7", "F & 24", "M & 7", "M & 24", "not given")
+    assert set(properties.nobody()) == set(groups["1"]) == set(properties.labels)
+
+
+def test_columns_that_make_too_many_groups_together_are_refused() -> None:
+    rows = "\n".join(f"p{n},job {n % 20},town {n % 17}" for n in range(400))
+    one = table("people.csv", f"user_id,job,town\n{rows}\n")
+    with pytest.raises(OptionError, match="takes job & town together, which makes 340 groups; 300 at most"):
+        sorted_by_bucket(UserTable(one.path, ("job", "town"), crossed=(("job", "town"),)), Path("users"), 1)
+
+
 # Options
 
 
 def config(**users: Any) -> Any:
-    defaults = {"path": None, "user_col": "user_id", "columns": [], "header": None, "sep": None, "encoding": "utf-8"}
+    defaults = {"path": None, "user_col": "user_id", "columns": [], "crossed": [], "header": None, "sep": None}
+    defaults |= {"encoding": "utf-8"}
     return OmegaConf.create(
         {
             "users": defaults | users,
@@ -187,6 +206,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no column": ({"path": "people.csv"}, "users.columns names no column: users.columns="),
     "no list": ({"columns": "age"}, "users.columns must be a list of names such as [gender,age], not 'age'"),
     "a number": ({"columns": ["age"], "user_col": 3}, "users.user_col must be a text, not 3"),
+    "crossed no list": (
+        {"columns": ["age", "sex"], "crossed": ["age", "sex"]},
+        "users.crossed must be a list of lists of columns such as [[gender,age]], not ['age', 'sex']",
+    ),
+    "crossed with itself": ({"columns": ["age"], "crossed": [["age", "age"]]}, "users.crossed must be a list of lists"),
+    "crossed unnamed": (
+        {"columns": ["age"], "crossed": [["age", "sex"]], "path": "x.csv"},
+        "users.crossed names 'sex', which is not among users.columns; name it there too",
+    ),
     "no table": ({"columns": ["age"]}, "users.columns needs users.path, a table of people"),
     "taken": ({"columns": ["popularity"], "path": "x.csv"}, "as a slice of every report is called"),
 }
