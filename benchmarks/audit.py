@@ -8,7 +8,8 @@
 the engine is what is timed. `what=model`: the people of the checkpoint's data, under new ids where more are asked for.
 Each audit is a process of its own with a fresh folder. Seconds are the processor's of all its processes, and those of
 the clock beside them; memory is the most that all its processes held at one time (resident; pages that they share are
-counted in each). Explaining is timed once more without any engine, at 10,000 people: the rest is the engine's.
+counted in each). The counting recommender explains once more without any engine, at 10,000 people: the rest is the
+engine's.
 """
 
 import json
@@ -270,7 +271,7 @@ def _row(given: Mapping[str, str], n_people: int) -> Cost:
         write_table(source, folder / "table", given["form"])
         said, cpu, wall, peak = measured(given, folder, "run_audit")
         alone = ""
-        if n_people == ALONE:
+        if n_people == ALONE and given["what"] == "engine":
             spent, *_ = measured(given, folder, "run_alone")
             alone = f"{spent['cpu_ms'] / spent['people']:.2f}"
     cost = Cost(cpu, wall, peak, **said)
