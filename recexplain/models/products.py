@@ -1,11 +1,18 @@
 """Products with weights by the fastest kernel that torch has for them here."""
 
+import os
 from functools import cache
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  its usual name
+
+#: Kernels that oneDNN and torch's wrapper of it each keep: one a shape, half a megabyte. By their own measure, 1,024,
+#: a process that scores batches of all sizes comes to hold gigabytes. Both ask at their first product.
+KERNELS = 64
+for _name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    os.environ.setdefault(_name, str(KERNELS))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

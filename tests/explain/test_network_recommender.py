@@ -1,5 +1,6 @@
 """Our networks behind the protocol: what is computed, what is left as it was, and what a checkpoint keeps."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -345,3 +346,33 @@ for _ in range(3):
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     first, *_, last = map(int, run.stdout.split())
     assert last < first / 10
+
+
+SHAPES = """
+import numpy as np
+from recexplain.models.bert4rec import BERT4Rec
+from recexplain.models.network import NetworkRecommender
+
+def held():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 2**20
+
+recommender = NetworkRecommender(BERT4Rec(50).eval())
+def score(sizes):
+    for n in sizes:
+        recommender.scores([np.arange(1, 11 + n % 40)] * n)
+
+score(range(101, 111))
+before = held()
+score(range(1, 101))
+print(held() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="says how much memory a process holds on Linux")
+def test_batches_of_all_sizes_do_not_fill_the_memory() -> None:
+    alone = {name: value for name, value in os.environ.items() if "CACHE_CAPACITY" not in name}
+    said = subprocess.run(
+        [sys.executable, "-c", SHAPES], env=alone | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=True
+    )
+    assert float(said.stdout) < 100  # MiB; where a kernel of each shape is kept, 300
