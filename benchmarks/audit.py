@@ -29,14 +29,14 @@ import pyarrow.parquet as pq
 
 from recexplain.checkpoint import read_checkpoint
 from recexplain.counterfactual import Options
+from recexplain.evaluation.audit_count import Counting, count_rows, shifts_of
 from recexplain.evaluation.audit_engines import Engine, LocalEngine
 from recexplain.evaluation.audit_histories import HistoryTable, layout_of
 from recexplain.evaluation.audit_kernel import FromCheckpoint, Job, explained_batches
 from recexplain.evaluation.audit_parts import Folders
-from recexplain.evaluation.audit_run import Audit, count_rows, explained, shifts_of
+from recexplain.evaluation.audit_run import Audit, explained
 from recexplain.evaluation.audit_spark import SparkEngine
 from recexplain.evaluation.audit_staging import Selection, people_in
-from recexplain.evaluation.audit_tally import Tally
 from recexplain.evaluation.config import recorded_source
 from recexplain.explainers import Causal, Recency
 from recexplain.models.counting import Popularity
@@ -133,9 +133,8 @@ def run_audit(given: Mapping[str, str], folder: Path) -> dict[str, int]:
     counted, n_explained = explained(audit)
     recommender = job.recommender()
     assert recommender.vocabulary is not None
-    tally = Tally(recommender.vocabulary, n_drawn=2_000)
-    count_rows(tally, audit.folders, counted, None)
-    shifts_of(tally.taken, audit.folders, counted)
+    tally = count_rows(audit, counted, Counting(audit.folders, None, recommender.vocabulary, n_cases=5, n_drawn=2_000))
+    shifts_of(audit, counted, tally.taken)
     assert tally.everyone.statuses.total() == counted.n_people == n_explained
     return {
         "people": counted.n_people,

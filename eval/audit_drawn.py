@@ -34,6 +34,11 @@ class Sample:
             push = heapq.heappush if len(self._heap) < self.n else heapq.heapreplace
             push(self._heap, (-int(person.key, 16), next(self._serial), person))
 
+    def merge(self, other: "Sample") -> None:
+        """Take in whom another sample holds, as far as their keys are small enough."""
+        for person in other.people(other.n):
+            self.offer(person)
+
     def people(self, n: int) -> list[Drawn]:
         """Return the first `n` of the sample, by their keys."""
         return sorted((person for _, _, person in self._heap), key=lambda person: person.key)[:n]

@@ -1,6 +1,6 @@
 """What an engine does for an audit, and the one that needs nothing but this machine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -9,9 +9,13 @@ from recexplain.evaluation.audit_histories import Layout, batches_of
 from recexplain.evaluation.audit_kernel import Job
 from recexplain.evaluation.audit_local import Advance, explain_locally
 from recexplain.evaluation.audit_parts import Folders
-from recexplain.evaluation.audit_staging import Census, Selection, stage
+from recexplain.evaluation.audit_processes import asked_elsewhere
+from recexplain.evaluation.audit_staging import Census, Selection, split, stage
 
 T = TypeVar("T")
+
+PARTS = 64  # into which buckets are divided that are counted, at most
+PAYING = 50_000  # people whose rows are counted by several processes: a few seconds of work, as starting them takes
 
 
 class Engine(Protocol):
@@ -23,6 +27,10 @@ class Engine(Protocol):
 
     def map(self, function: Callable[[int], T], buckets: Sequence[int]) -> list[T]:
         """Return a small value of each bucket."""
+        ...
+
+    def parts(self, function: Callable[[Sequence[Census]], T], buckets: Sequence[Census]) -> tuple[Iterator[T], int]:
+        """Return what the buckets come to, some of them at a time, in any order; and how many parts these are."""
         ...
 
     def explain(
@@ -46,6 +54,12 @@ class LocalEngine:
     def map(self, function: Callable[[int], T], buckets: Sequence[int]) -> list[T]:
         """Ask one bucket after another."""
         return [function(bucket) for bucket in buckets]
+
+    def parts(self, function: Callable[[Sequence[Census]], T], buckets: Sequence[Census]) -> tuple[Iterator[T], int]:
+        """Ask processes where there are so many people that starting these pays, else this one."""
+        parts = split(buckets, PARTS)
+        n_others = min(self.n_workers, len(parts)) if sum(one.n_people for one in buckets) >= PAYING else 0
+        return (asked_elsewhere(function, parts, n_others) if n_others > 1 else map(function, parts)), len(parts)
 
     def explain(
         self, job: Job, folders: Folders, selection: Selection, missing: Sequence[Census], advance: Advance

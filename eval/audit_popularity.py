@@ -111,6 +111,16 @@ class Shifts:
             before, after = self.taken[row["target"]], self.taken[row["replacement"]]
             self.shifts["more" if after > before else "less" if after < before else "equal"] += 1
 
+    def merge(self, other: "Shifts") -> None:
+        """Count what another has counted."""
+        for fifth, group in other.by_fifth.items():
+            self.by_fifth[fifth] += group
+        self.shifts.update(other.shifts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Send counts from process to process without the popularity of items, which whoever merges them has."""
+        return {"by_fifth": self.by_fifth, "shifts": self.shifts}
+
     @property
     def slice(self) -> Slice:
         """People by the popularity of the item that is explained, the most popular first."""

@@ -3,13 +3,20 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+from recexplain.errors import DataError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -36,6 +43,30 @@ def ended(process: BaseProcess, connection: Connection) -> None:
     process.join()
 
 
+def asked_elsewhere(function: Callable[[T], R], arguments: Sequence[T], n_processes: int) -> Iterator[R]:
+    """Yield what a function comes to for each argument, in any order, from so many processes; errors are raised here.
+
+    `DataError` where a process ends by itself.
+    """
+    context = multiprocessing.get_context(START)
+    with _one_thread_each(), ProcessPoolExecutor(n_processes, context, _ignore_interrupts) as pool:
+        asked = [pool.submit(function, argument) for argument in arguments]
+        try:
+            for one in as_completed(asked):
+                yield one.result()
+        except BrokenProcessPool:
+            raise DataError(
+                "a process of this audit has ended by itself; the same command goes on from there"
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that began all this
+    torch.set_num_threads(1)
+
+
 def how_it_ended(process: BaseProcess) -> str:
     """Return in words how a process has ended."""
     code = process.exitcode or 0
@@ -44,8 +75,7 @@ def how_it_ended(process: BaseProcess) -> str:
 
 def _alone(work: Callable[..., None], *arguments: Any) -> None:
     """Run in the new process, until the other end of the connection is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that began all this
-    torch.set_num_threads(1)
+    _ignore_interrupts()
     try:
         work(*arguments)
     except GONE:

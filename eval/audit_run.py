@@ -1,10 +1,9 @@
-"""The steps of an audit in one folder: sort people into buckets, count them, explain, count what came out."""
+"""The steps of an audit in one folder: sort people into buckets, count them, explain."""
 
 import fcntl
 import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -19,22 +18,17 @@ from recexplain.errors import DataError, OptionError
 from recexplain.evaluation.audit_engines import Engine
 from recexplain.evaluation.audit_histories import WIDE, Layout
 from recexplain.evaluation.audit_kernel import Job
-from recexplain.evaluation.audit_parts import Folders, is_finished, rows_of
-from recexplain.evaluation.audit_popularity import COLUMNS, Shifts
+from recexplain.evaluation.audit_parts import Folders, is_finished
 from recexplain.evaluation.audit_population import n_staged
 from recexplain.evaluation.audit_staging import (
     Census,
     Selection,
-    Users,
     census_of,
     dataset_batches,
     sampled,
     stage,
 )
-from recexplain.evaluation.audit_tally import Tally
-from recexplain.evaluation.audit_users import Properties
 from recexplain.evaluation.files import write_text
-from recexplain.evaluation.progress import shown
 from recexplain.sequences import Dataset
 
 SPARE = 50  # more people of each bucket than twice its share of a sample are looked at
@@ -102,33 +96,6 @@ def explained(audit: Audit) -> tuple[Counted, int]:
             advance = partial(progress.advance, task)
             audit.engine.explain(audit.job, audit.folders, selection, missing, advance)
     return counted, n_missing
-
-
-def count_rows(tally: Tally, folders: Folders, counted: Counted, properties: Properties | None) -> None:
-    """Count the rows of every bucket; `DataError` unless each holds just the people who went in."""
-    for one in shown(counted.buckets, len(counted.buckets), "counting"):
-        users = Users()
-        groups = properties.of_bucket(one.bucket) if properties and one.n_people else {}
-        nobody = properties.nobody() if properties else {}
-        for rows in rows_of(folders, one.bucket):
-            for row in rows:
-                tally.add(row, groups.get(str(row["user"]), nobody))
-            users.add(str(row["user"]) for row in rows)
-        if users.hash != one.users_hash:
-            raise DataError(
-                f"bucket {one.bucket} holds {users.n} people, {one.n_people} went in, or others than these; remove "
-                f"{folders.of_bucket(one.bucket)} and run again"
-            )
-
-
-def shifts_of(taken: Counter[str], folders: Folders, counted: Counted) -> Shifts:
-    """Look at the rows again, now that it is known how popular each item is."""
-    shifts = Shifts(taken)
-    for one in counted.buckets:
-        for rows in rows_of(folders, one.bucket, COLUMNS):
-            for row in rows:
-                shifts.add(row)
-    return shifts
 
 
 def tidy(folders: Folders) -> None:

@@ -7,23 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from recexplain.evaluation.audit_cases import cases_of
+from recexplain.evaluation.audit_count import Counting, count_rows, shifts_of
 from recexplain.evaluation.audit_drawn import Drawn
 from recexplain.evaluation.audit_extras import Extras
 from recexplain.evaluation.audit_popularity import Shifts
 from recexplain.evaluation.audit_report import Counts
-from recexplain.evaluation.audit_run import Audit, Counted, count_rows, shifts_of
+from recexplain.evaluation.audit_run import Audit, Counted
 from recexplain.evaluation.audit_sensitivity import sensitivity
 from recexplain.evaluation.audit_studies import Study, comparison, newest_ranks, quality_of
 from recexplain.evaluation.audit_tally import Tally
 from recexplain.evaluation.audit_users import Properties, UserTable, sorted_by_bucket
+from recexplain.vocabulary import Vocabulary
 
 
 def counts_of(audit: Audit, counted: Counted, extras: Extras, study: Study) -> Counts:
     """Return what the report is made of."""
     vocabulary = study.checkpoint.vocabulary
-    tally = Tally(vocabulary, extras.cases, extras.n_drawn)
-    properties = _counted(tally, audit, counted, extras.users)
-    shifts = shifts_of(tally.taken, audit.folders, counted)
+    tally, properties = _counted(audit, counted, extras, vocabulary)
+    shifts = shifts_of(audit, counted, tally.taken)
     labels = {} if properties is None else properties.labels
     drawn = tally.sample.people
     steady = drawn(extras.sensitivity)
@@ -43,19 +44,18 @@ def counts_of(audit: Audit, counted: Counted, extras: Extras, study: Study) -> C
     )
 
 
-def _counted(tally: Tally, audit: Audit, counted: Counted, table: UserTable | None) -> Properties | None:
+def _counted(audit: Audit, counted: Counted, extras: Extras, vocabulary: Vocabulary) -> tuple[Tally, Properties | None]:
     """Count the rows, each with the groups of its person; the sorted copy of the table of people goes again."""
-    folder = Path(audit.folders.out, "users")
-    if table is None:
-        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-        count_rows(tally, audit.folders, counted, None)
-        return None
-    properties = sorted_by_bucket(table, folder, audit.n_buckets)
+    folder, properties = Path(audit.folders.out, "users"), None
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     try:
-        count_rows(tally, audit.folders, counted, properties)
+        if extras.users is not None:
+            properties = sorted_by_bucket(extras.users, folder, audit.n_buckets)
+        counting = Counting(audit.folders, properties, vocabulary, extras.cases, extras.n_drawn)
+        return count_rows(audit, counted, counting), properties
     finally:
-        properties.drop()
-    return properties
+        if properties is not None:
+            properties.drop()
 
 
 def _quality(

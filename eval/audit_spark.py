@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,13 +25,14 @@ from recexplain.evaluation.audit_kernel import Job
 from recexplain.evaluation.audit_local import Advance
 from recexplain.evaluation.audit_parts import Folders, explain_bucket
 from recexplain.evaluation.audit_processes import THREADS
-from recexplain.evaluation.audit_staging import Census, Selection, buckets_of, fresh_folder
+from recexplain.evaluation.audit_staging import Census, Selection, buckets_of, fresh_folder, split
 from recexplain.schema import SCHEMA
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 BUCKET = pa.field("bucket", pa.int32())
@@ -67,12 +69,19 @@ class SparkEngine:
             if fresh.exists():
                 shutil.rmtree(fresh)
 
-    def map(self, function: Callable[[int], T], buckets: Sequence[int]) -> list[T]:
+    def map(self, function: Callable[[A], T], buckets: Sequence[A]) -> list[T]:
         """Ask a bucket a task."""
         if not buckets:
             return []
         context = self._session().sparkContext
         return _as_ours(lambda: context.parallelize(list(buckets), len(buckets)).map(function).collect())
+
+    def parts(self, function: Callable[[Sequence[Census]], T], buckets: Sequence[Census]) -> tuple[Iterator[T], int]:
+        """Ask some buckets a task, a task a core at a time, so that no more than these are in memory here."""
+        at_once = self._session().sparkContext.defaultParallelism
+        parts = split(buckets, WAVE * at_once)
+        waves = (parts[start : start + at_once] for start in range(0, len(parts), at_once))
+        return chain.from_iterable(self.map(function, wave) for wave in waves), len(parts)
 
     def explain(
         self, job: Job, folders: Folders, selection: Selection, missing: Sequence[Census], advance: Advance

@@ -5,7 +5,7 @@ import heapq
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,6 +200,16 @@ def sampled(staged: Path, seed: int, most: int, bucket: int) -> list[str]:
     """Return the smallest `sample_key`s of a bucket's people, in order."""
     users = (user for people in slices_of(staged / f"bucket={bucket}") for user in people["user"].to_pylist())
     return heapq.nsmallest(most, (sample_key(seed, user) for user in users))
+
+
+def split(buckets: Sequence[Census], n_parts: int) -> list[Sequence[Census]]:
+    """Return the buckets in parts of as many, at most so many parts, in their order.
+
+    >>> [len(part) for part in split([Census(n, 0, 0, 0, "") for n in range(7)], 3)]
+    [3, 3, 1]
+    """
+    size = max(1, -(-len(buckets) // n_parts))
+    return [buckets[start : start + size] for start in range(0, len(buckets), size)]
 
 
 def sample_key(seed: int, user: str) -> str:

@@ -35,7 +35,7 @@ class Tally:
     n_drawn: int = 0  # people of the sample
     everyone: Group = field(default_factory=Group)
     by_group: defaultdict[str, defaultdict[str, Group]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(Group))
+        default_factory=lambda: defaultdict(_groups)
     )  # slice -> group of it
     sample: Sample = field(init=False)
     cases: Mapping[str, Sample] = field(init=False)
@@ -88,6 +88,26 @@ class Tally:
             self.proven[row["proven_size"]] += 1
         self._keep(row, groups)
 
+    def merge(self, other: "Tally") -> None:
+        """Count what another has counted; which of the two was first does not show."""
+        self.everyone += other.everyone
+        for name, groups in other.by_group.items():
+            for label, group in groups.items():
+                self.by_group[name][label] += group
+        for kind, sample in other.cases.items():
+            self.cases[kind].merge(sample)
+        self.sample.merge(other.sample)
+        for name, counts in vars(other).items():
+            if isinstance(counts, Counter):
+                getattr(self, name).update(counts)
+            elif isinstance(counts, int) and name not in ("n_cases", "n_drawn"):
+                setattr(self, name, getattr(self, name) + counts)
+        self.total %= 2**SUM_BITS
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Send counts from process to process without the catalogue, which whoever merges them has."""
+        return {name: value for name, value in vars(self).items() if name not in ("vocabulary", "catalogue")}
+
     @property
     def rows_hash(self) -> str:
         """A hash of all rows together, the same in whatever order and buckets they lie."""
@@ -133,6 +153,10 @@ class Tally:
             self.sample.offer(Drawn(key, {name: row[name] for name in DRAWN}, groups))
         for kind, rank in _kinds(row):
             self.cases[kind].offer(Drawn(f"{rank:08x}{key}", row, groups))
+
+
+def _groups() -> defaultdict[str, Group]:
+    return defaultdict(Group)
 
 
 def length_label(n_items: int) -> str:

@@ -1,6 +1,7 @@
 """What a report counts, with answers known by hand: groups, gaps, popularity, replacements, samples."""
 
 import json
+import pickle
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations
@@ -47,14 +48,23 @@ ROWS = [
 
 
 def report(rows: list[dict[str, Any]], groups: dict[str, str] | None = None, n_cases: int = 5) -> dict[str, Any]:
-    tally = Tally(FILMS, n_cases, 3)
-    for one in rows:
-        tally.add(one, {} if groups is None else {"team": groups[one["user"]]})
+    tally = tally_of(rows, groups, n_cases)
     shifts = Shifts(tally.taken)
     for one in rows:
         shifts.add(one)
+    return as_report(tally, shifts, groups)
+
+
+def tally_of(rows: list[dict[str, Any]], groups: dict[str, str] | None = None, n_cases: int = 5) -> Tally:
+    tally = Tally(FILMS, n_cases, 3)
+    for one in rows:
+        tally.add(one, {} if groups is None else {"team": groups[one["user"]]})
+    return tally
+
+
+def as_report(tally: Tally, shifts: Shifts, groups: dict[str, str] | None = None) -> dict[str, Any]:
     columns = {} if groups is None else {"team": sorted({*groups.values()})}
-    cases = {kind: [one.row["user"] for one in sample.people(n_cases)] for kind, sample in tally.cases.items()}
+    cases = {kind: [one.row["user"] for one in sample.people(sample.n)] for kind, sample in tally.cases.items()}
     slices = [*tally.slices(columns), shifts.slice]
     return report_of(Counts(tally, shifts, slices, cases=cases), {"quality": {}}, k=3)
 
@@ -269,3 +279,26 @@ def test_chance_is_the_mean_over_all_sets() -> None:
         mine = set(range(one))
         mean = sum(len(mine & {*c}) / len(mine | {*c}) for c in combinations(range(n), other)) / comb(n, other)
         assert by_chance(one, other, n) == pytest.approx(mean)
+
+
+def test_rows_counted_in_parts_and_sent_from_elsewhere_are_counted_as_one() -> None:
+    groups = {one["user"]: "red" if one["user"] in ("u1", "u4") else "blue" for one in ROWS}
+    whole, wanted = report(ROWS, groups, n_cases=1), tally_of(ROWS, groups, n_cases=1)
+    for cut, is_turned in ((1, False), (3, True), (0, False)):
+        parts = [tally_of(rows, groups, n_cases=1) for rows in (ROWS[:cut], ROWS[cut:])]
+        sent = pickle.loads(pickle.dumps(parts[::-1] if is_turned else parts))  # noqa: S301  our own
+        assert not any(hasattr(one, "vocabulary") for one in sent)  # a catalogue may be large
+        tally = Tally(FILMS, 1, 3)
+        for part in sent:
+            tally.merge(part)
+        assert tally.rows_hash == wanted.rows_hash
+        shifts = Shifts(tally.taken)
+        for rows in (ROWS[cut:], ROWS[:cut]):
+            part = Shifts(tally.taken)
+            for one in rows:
+                part.add(one)
+            shifts.merge(pickle.loads(pickle.dumps(part)))  # noqa: S301  our own
+        assert as_report(tally, shifts, groups) == whole
+        for name, counts in vars(wanted).items():
+            if isinstance(counts, Counter | int):
+                assert getattr(tally, name) == counts, name

@@ -1,6 +1,7 @@
 """The report of an audit against the library and `recexplain evaluate`, its samples stopped and going on."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from audit_toys import people, report_of, rows_of, untrained, write_csv
 from recexplain.api import explain_many
 from recexplain.checkpoint import read_checkpoint
 from recexplain.counterfactual import Options
-from recexplain.evaluation import cli, trials
+from recexplain.evaluation import audit_engines, audit_run, cli, trials
+from recexplain.evaluation.audit_processes import asked_elsewhere
 from recexplain.evaluation.audit_staging import sample_key
 from recexplain.evaluation.ranking import held_out_ranks, ndcg_at
 from recexplain.explainers import EXPLAINERS
@@ -230,6 +232,27 @@ def test_the_report_does_not_go_by_engine_buckets_or_order(own: Path, whole: Pat
         for name in ("table", "histories_hash"):
             del report["identity"][name]
     assert reports[0] == reports[1]
+
+
+def test_the_report_does_not_go_by_who_counted(own: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(whole, "out")
+    asked: list[int] = []
+
+    def elsewhere(function: Any, parts: Any, n_processes: int) -> Any:
+        asked.append(n_processes)
+        yield from reversed(list(asked_elsewhere(function, parts, n_processes)))
+
+    monkeypatch.setattr(audit_engines, "PAYING", 0)
+    monkeypatch.setattr(audit_engines, "asked_elsewhere", elsewhere)
+    assert audit(own, "out", *USERS, "workers=2") == 0
+    assert asked == [2, 2]  # the rows, and once more when it is known how popular items are
+    assert report_of("out") == report_of(whole)
+    kept = Path("out/report.json").read_bytes()
+    Path("out/explanations/bucket=1/part.parquet").unlink()
+    Path("out/explanations/bucket=0/part.parquet").rename("out/explanations/bucket=1/part.parquet")
+    monkeypatch.setattr(audit_run, "_is_finished", lambda *_: True)
+    assert audit(own, "out", *USERS, "workers=2") == 2  # what is wrong elsewhere is said here
+    assert Path("out/report.json").read_bytes() == kept
 
 
 def test_parts_can_be_left_out_and_histories_cut(own: Path) -> None:
