@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from recexplain.evaluation.files import write_text
 from recexplain.evaluation.progress import shown
 from recexplain.explanation import Explanation
 from recexplain.recommender import Recommender
-from recexplain.schema import read_explanations
+from recexplain.schema import explanations_in
 from recexplain.sequences import Dataset
 from recexplain.verification import Failure, failures_of
 
@@ -27,18 +28,19 @@ def verify(config: DictConfig, out: Path) -> int:
     for name in ("limit", "max_evaluations"):
         if config[name] is not None and not is_whole(config[name], 1):
             raise OptionError(f"{name} must be a whole number of 1 or more, or null for all, not {config[name]!r}")
-    explanations = read_explanations(str(config.explanations))[: config.limit]
+    path = str(config.explanations)
+    n = sum(1 for _ in islice(explanations_in(path), config.limit))  # a row that cannot be read stops here
     recommender, dataset, problem = _model_and_data(config)
     failures = [Failure(-1, None, problem)] if problem else []
     console = Console(soft_wrap=True)
-    rows = enumerate(shown(explanations, len(explanations), "verifying"))
+    rows = enumerate(shown(islice(explanations_in(path), config.limit), n, "verifying"))
     for failure in _failures(rows, recommender, dataset, config.max_evaluations):
         failures.append(failure)
     for failure in failures:
         where = "" if failure.row < 0 else f"row {failure.row}, user {failure.user}: "
         console.print(escape(where + failure.reason), highlight=False)
     n_rows = len({failure.row for failure in failures if failure.row >= 0})
-    console.print(f"{len(explanations):,} explanations, {n_rows:,} of them with failures", highlight=False)
+    console.print(f"{n:,} explanations, {n_rows:,} of them with failures", highlight=False)
     write_text(out / "failures.json", json.dumps([asdict(failure) for failure in failures], indent=2) + "\n")
     return 1 if failures else 0
 

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 
 from recexplain.errors import DataError
 from recexplain.explanation import Explanation
+
+ROWS = 500  # read at once
 
 _TEXTS, _PLACES, _NUMBERS = pa.list_(pa.string()), pa.list_(pa.int32()), pa.list_(pa.float64())
 
@@ -74,19 +76,27 @@ def read_explanations(path: str | Path) -> list[Explanation]:
 
     `DataError` names what is wrong with it.
     """
+    return list(explanations_in(path))
+
+
+def explanations_in(path: str | Path) -> Iterator[Explanation]:
+    """Yield the same one by one: what is held of a file does not go with the number of its rows."""
     path = Path(path)
     files = sorted(path.glob("bucket=*/*.parquet")) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise DataError(f"there is no file {path}")
     try:
-        return [Explanation.from_dict(row) for file in files for row in _rows(file)]
+        for file in files:
+            yield from map(Explanation.from_dict, _rows(file))
     except (pa.ArrowException, ValueError, OSError) as error:
         raise DataError(f"{path} holds no explanations of ours: {str(error).splitlines()[0]}") from None
 
 
-def _rows(path: Path) -> list[Any]:
+def _rows(path: Path) -> Iterator[Any]:
     if path.suffix == ".parquet":
-        rows: list[Any] = pq.read_table(path).to_pylist()
-        return rows
-    lines = path.read_text(encoding="utf-8").split("\n")  # an id may hold what `splitlines` takes for a line's end
-    return [json.loads(line) for line in lines if line]
+        with pq.ParquetFile(path, memory_map=False) as file:
+            for batch in file.iter_batches(ROWS):
+                yield from batch.to_pylist()
+        return
+    with path.open(encoding="utf-8", newline="\n") as lines:  # an id may hold what else is taken for a line's end
+        yield from (json.loads(line) for line in lines if line != "\n")

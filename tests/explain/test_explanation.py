@@ -2,7 +2,8 @@
 
 import json
 import types
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from recexplain import DataError, Explanation
 from recexplain.explanation import SCHEMA_VERSION, STATUSES
-from recexplain.schema import SCHEMA, jsonl_text, parquet_bytes, read_explanations
+from recexplain.schema import ROWS, SCHEMA, explanations_in, jsonl_text, parquet_bytes, read_explanations
 
 FOUND = Explanation(
     user="ann", history=("8", "é\u2028\x85", "a,b", "8"), n_unseen=1, target="9", target_rank=1, k=10, change="top1",
@@ -210,6 +211,25 @@ def test_a_file_that_is_not_ours_is_refused(name: str, content: bytes, tmp_path:
         read_explanations(tmp_path / name)
     with pytest.raises(DataError, match="there is no file"):
         read_explanations(tmp_path / "other.parquet")
+
+
+def test_a_file_is_read_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [replace(FOUND, user=f"u{number}", digest="") for number in range(2000)]
+    held = weakref.WeakSet[Explanation]()
+    read = pq.ParquetFile.iter_batches
+
+    def watched(self: pq.ParquetFile, n: int, *more: Any) -> Iterator[pa.RecordBatch]:
+        for batch in read(self, n, *more):
+            assert batch.num_rows <= n == ROWS
+            yield batch
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
+    for path in both(tmp_path, many):
+        for number, one in enumerate(explanations_in(path)):
+            held.add(one)
+            assert one.user == f"u{number}"
+            assert len(held) <= 2
+        assert number == 1999
 
 
 def test_an_unknown_status_is_no_explanation() -> None:
