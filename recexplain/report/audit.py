@@ -120,10 +120,11 @@ def _how_sure(report: Report) -> str:
     if known["size"]["mean"] is None:
         return "No such set was found for anyone, so nothing can be said of what explains these recommendations."
     proven, weak = known["optimal_of_explained"], known["weak_of_explained"]
+    limit, says = percent(HIGH_NULL_RATE), "that explanation says" if weak["n"] == 1 else "these explanations say"
     says_little = (
-        f"for {number(weak['n'])} it is more than {percent(HIGH_NULL_RATE)}, and these explanations say little"
+        f"for {people(weak['n'])} it is more than {limit}, and {says} little"
         if weak["n"]
-        else f"for nobody is it more than {percent(HIGH_NULL_RATE)}"
+        else f"for nobody is it more than {limit}"
     )
     return (
         f"Such a set holds {figure(known['size']['mean'])} items on average; for {share_words(proven)} it is proven "
