@@ -26,11 +26,15 @@ COMMANDS = [
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder in which `outputs/demo/checkpoint.ckpt` is a checkpoint, trained for a moment."""
-    folder = tmp_path_factory.mktemp("demo")
+    """Return a folder with a checkpoint, trained for a moment, in `outputs/demo`, and two audits of its people."""
+    outputs = tmp_path_factory.mktemp("demo") / "outputs"
     short = ["limit=100", "recipe.epochs=1", "recipe.validate_every=1"]
-    assert cli.main(["train", f"out={folder / 'outputs' / 'demo'}", *short]) == 0
-    return folder
+    assert cli.main(["train", f"out={outputs / 'demo'}", *short]) == 0
+    off = [f"{part}.people=null" for part in ("quality", "sensitivity", "comparison")]
+    asked = [f"checkpoint={outputs / 'demo' / 'checkpoint.ckpt'}", "limit=4", "max_evaluations=60", "workers=0", *off]
+    for name, change in (("audit", "top1"), ("audit-later", "leaves")):
+        assert cli.main(["audit", *asked, "cases=null", "page=false", f"change={change}", f"out={outputs / name}"]) == 0
+    return outputs.parent
 
 
 @pytest.mark.parametrize("block", BLOCKS)
