@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 from omegaconf import DictConfig
 
 from recexplain.api import options_of
 from recexplain.counterfactual import Options
 from recexplain.errors import OptionError, is_whole
 from recexplain.evaluation.config import id_in, ids_in
+from recexplain.explainers.driver import Explainer
+from recexplain.explainers.graphs import GraphOptions
+from recexplain.recommender import AttentiveRecommender, Recommender, needs_user
 from recexplain.vocabulary import Vocabulary
 
 #: Options that only some entries have.
@@ -35,9 +39,19 @@ def options_in(config: DictConfig) -> Options:
 
 
 def check_known(options: Options, vocabulary: Vocabulary) -> None:
-    """Raise `UnknownIdError` for an item that is asked about and not in the catalogue."""
+    """Raise `UnknownIdError` for an item that is asked about and not in the catalogue, or a category likewise."""
     for item in (*options.locked, *(item for item, _ in options.costs), *filter(None, [options.wanted])):
         vocabulary.number_of(item)
+    if options.wanted_category is not None:
+        vocabulary.ids_in(options.wanted_category)
+
+
+def check_fits(explainer: Explainer, recommender: Recommender) -> None:
+    """Raise `OptionError` where an explainer asks for a layer or a head that the model does not have."""
+    if not isinstance(explainer, GraphOptions) or needs_user(recommender):
+        return
+    if isinstance(recommender, AttentiveRecommender):
+        explainer.matrices(np.asarray(recommender.attention(np.array([1]), min(2, recommender.n_items))))
 
 
 def check_word(config: DictConfig, name: str, *allowed: str) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from recexplain.adapters.recbole import RecBoleCheckpoint
 from recexplain.counterfactual import Options
 from recexplain.errors import OptionError
-from recexplain.evaluation.asked import check_known, check_whole, check_word, options_in
+from recexplain.evaluation.asked import check_fits, check_known, check_whole, check_word, options_in
 from recexplain.evaluation.audit_engines import Engine, LocalEngine
 from recexplain.evaluation.audit_extras import extras_in
 from recexplain.evaluation.audit_gates import checked_gates, gates_of
@@ -62,6 +62,7 @@ def audit(config: DictConfig, out: Path) -> int:
     folders = Folders(str(out.resolve() if config.engine == "spark" else out))  # workers of Spark stand elsewhere
     recommender = checkpoint.recommender(config.device)  # weights that do not fit, or no such device, stop here
     this = _audit_of(config, options, engine, checkpoint, folders)
+    check_fits(this.job.explainer, recommender)
     identity = _identity(config, checkpoint, this.source)
     with alone(out):
         open_folder(out, "audit", identity)

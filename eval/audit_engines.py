@@ -10,12 +10,11 @@ from recexplain.evaluation.audit_kernel import Job
 from recexplain.evaluation.audit_local import Advance, explain_locally
 from recexplain.evaluation.audit_parts import Folders
 from recexplain.evaluation.audit_processes import asked_elsewhere
-from recexplain.evaluation.audit_staging import Census, Selection, split, stage
+from recexplain.evaluation.audit_staging import PARTS, Census, Selection, split, stage
 
 T = TypeVar("T")
 
-PARTS = 64  # into which buckets are divided that are counted, at most
-PAYING = 50_000  # people whose rows are counted by several processes: a few seconds of work, as starting them takes
+PAYING = 200_000  # people whose rows are counted by several processes: below it costs more to start and hear them
 
 
 class Engine(Protocol):
@@ -57,8 +56,8 @@ class LocalEngine:
 
     def parts(self, function: Callable[[Sequence[Census]], T], buckets: Sequence[Census]) -> tuple[Iterator[T], int]:
         """Ask processes where there are so many people that starting these pays, else this one."""
-        parts = split(buckets, PARTS)
-        n_others = min(self.n_workers, len(parts)) if sum(one.n_people for one in buckets) >= PAYING else 0
+        n_others = self.n_workers if sum(one.n_people for one in buckets) >= PAYING else 0
+        parts = split(buckets, PARTS * max(2, n_others))
         return (asked_elsewhere(function, parts, n_others) if n_others > 1 else map(function, parts)), len(parts)
 
     def explain(

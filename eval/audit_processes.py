@@ -4,7 +4,8 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -50,10 +51,14 @@ def asked_elsewhere(function: Callable[[T], R], arguments: Sequence[T], n_proces
     """
     context = multiprocessing.get_context(START)
     with _one_thread_each(), ProcessPoolExecutor(n_processes, context, _ignore_interrupts) as pool:
-        asked = [pool.submit(function, argument) for argument in arguments]
+        waiting, asked = list(arguments)[::-1], set[Future[R]]()
         try:
-            for one in as_completed(asked):
-                yield one.result()
+            while waiting or asked:
+                while waiting and len(asked) <= n_processes:  # no more answers wait here than processes are at work
+                    asked.add(pool.submit(function, waiting.pop()))
+                done, asked = wait_for(asked, return_when=FIRST_COMPLETED)
+                while done:
+                    yield done.pop().result()
         except BrokenProcessPool:
             raise DataError(
                 "a process of this audit has ended by itself; the same command goes on from there"

@@ -60,6 +60,11 @@ class Counted:
         """How many people there are in all buckets."""
         return sum(one.n_people for one in self.buckets)
 
+    @property
+    def users_hash(self) -> str:
+        """The hash of `Users` of everyone."""
+        return f"{sum(int(one.users_hash, 16) for one in self.buckets) % 2**256:064x}"
+
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
@@ -81,7 +86,7 @@ def alone(out: Path) -> Iterator[None]:
 def explained(audit: Audit) -> tuple[Counted, int]:
     """Explain everyone who is not explained yet; return who they all are, and how many were explained now."""
     path = Path(audit.folders.out, "census.json")
-    counted = _read_counted(path) if path.exists() else _count(audit, path)
+    counted = read_counted(path) if path.exists() else _count(audit, path)
     by_bucket = {one.bucket: one for one in counted.buckets if one.n_people}
     finished = audit.engine.map(partial(_is_finished, audit.folders, audit.job, by_bucket), list(by_bucket))
     missing = [one for one, is_done in zip(by_bucket.values(), finished, strict=True) if not is_done]
@@ -151,7 +156,8 @@ def sample_bound(
     return bound
 
 
-def _read_counted(path: Path) -> Counted:
+def read_counted(path: Path) -> Counted:
+    """Return who went into an audit, from its census.json; `DataError` where that is damaged."""
     try:
         content = json.loads(path.read_bytes())
         return Counted(content["bound"], tuple(Census(**one) for one in content["buckets"]), content["n_in_table"])

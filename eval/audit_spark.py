@@ -25,7 +25,7 @@ from recexplain.evaluation.audit_kernel import Job
 from recexplain.evaluation.audit_local import Advance
 from recexplain.evaluation.audit_parts import Folders, explain_bucket
 from recexplain.evaluation.audit_processes import THREADS
-from recexplain.evaluation.audit_staging import Census, Selection, buckets_of, fresh_folder, split
+from recexplain.evaluation.audit_staging import PARTS, Census, Selection, buckets_of, fresh_folder, split
 from recexplain.schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class SparkEngine:
     def parts(self, function: Callable[[Sequence[Census]], T], buckets: Sequence[Census]) -> tuple[Iterator[T], int]:
         """Ask some buckets a task, a task a core at a time, so that no more than these are in memory here."""
         at_once = self._session().sparkContext.defaultParallelism
-        parts = split(buckets, WAVE * at_once)
+        parts = split(buckets, PARTS * at_once)
         waves = (parts[start : start + at_once] for start in range(0, len(parts), at_once))
         return chain.from_iterable(self.map(function, wave) for wave in waves), len(parts)
 

@@ -24,6 +24,7 @@ from recexplain.sequences import Dataset
 PEOPLE_AT_ONCE = 2_000  # of a data set that is in memory
 OPEN_FILES = 500  # written at once at most
 WAITING = 64 * 2**20  # bytes of rows that are held back, so that those of a bucket lie together in its file
+PARTS = 4  # into which buckets are divided for each process that counts: each part has a sample of people of its own
 GROUPS = 64  # row groups of a file at most: what is noted of each is held in memory until the file is whole
 
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from recexplain.errors import DataError
-from recexplain.evaluation.asked import check_known, check_whole, options_in
+from recexplain.evaluation.asked import check_fits, check_known, check_whole, options_in
 from recexplain.evaluation.config import checkpoint_in, dataset_of, explainer_in, id_in, plain
 from recexplain.evaluation.files import open_folder, write_bytes, write_text
 from recexplain.evaluation.people import counted, people_in
@@ -38,6 +38,7 @@ def explain(config: DictConfig, out: Path) -> None:
     vocabulary = checkpoint.vocabulary
     people = people_in(config, dataset, drawn=False, target=_target(config, vocabulary))
     check_known(options, vocabulary)
+    check_fits(explainer, recommender)
     if isinstance(explainer, Popularity) and explainer.counts is None:
         explainer = Popularity(counted(dataset))
     title_of, console = vocabulary.title_of, Console()

@@ -33,7 +33,8 @@ def summary_table(explanations: Sequence[Explanation], seconds: np.ndarray) -> T
         table.add_row("of them so many that it says little (over 20%)", f"{sum(e.is_weak for e in found):,}")
         table.add_row("newest item alone is the set", f"{_share_newest(found):.0%} of the found")
     table.add_row("edited histories scored a person, mean", f"{np.mean([e.evaluations for e in explanations]):,.0f}")
-    table.add_row("people a minute, one process", f"{60 / max(np.mean(seconds), 1e-9):,.0f}")
+    if seconds.any():  # else nobody could be explained
+        table.add_row("people a minute, one process", f"{60 / np.mean(seconds):,.0f}")
     table.add_row("seconds a person, p50 / p95", " / ".join(f"{s:.3f}" for s in np.percentile(seconds, [50, 95])))
     return table
 

@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from recexplain.adapters.recbole import RecBoleCheckpoint
-from recexplain.errors import OptionError, RecExplainError, is_whole
+from recexplain.errors import DataError, OptionError, RecExplainError, is_whole
+from recexplain.evaluation.audit_run import read_counted
+from recexplain.evaluation.audit_staging import Users
 from recexplain.evaluation.config import AnyCheckpoint, checkpoint_in, dataset_of
 from recexplain.evaluation.files import write_text
 from recexplain.evaluation.progress import shown
@@ -28,10 +30,10 @@ def verify(config: DictConfig, out: Path) -> int:
     for name in ("limit", "max_evaluations"):
         if config[name] is not None and not is_whole(config[name], 1):
             raise OptionError(f"{name} must be a whole number of 1 or more, or null for all, not {config[name]!r}")
-    path = str(config.explanations)
-    n = sum(1 for _ in islice(explanations_in(path), config.limit))  # a row that cannot be read stops here
+    path = Path(str(config.explanations))
+    n, failures = _looked_through(path, config.limit)  # a row that cannot be read stops here
     recommender, dataset, problem = _model_and_data(config)
-    failures = [Failure(-1, None, problem)] if problem else []
+    failures += [Failure(-1, None, problem)] if problem else []
     console = Console(soft_wrap=True)
     rows = enumerate(shown(islice(explanations_in(path), config.limit), n, "verifying"))
     for failure in _failures(rows, recommender, dataset, config.max_evaluations):
@@ -43,6 +45,30 @@ def verify(config: DictConfig, out: Path) -> int:
     console.print(f"{n:,} explanations, {n_rows:,} of them with failures", highlight=False)
     write_text(out / "failures.json", json.dumps([asdict(failure) for failure in failures], indent=2) + "\n")
     return 1 if failures else 0
+
+
+def _looked_through(path: Path, limit: int | None) -> tuple[int, list[Failure]]:
+    """Return how many rows there are, and what is wrong with who is among them: somebody twice, or not all.
+
+    Of an audit the people are compared with those who went in, unless only some rows are looked at.
+    """
+    n, failures, users, digests = 0, [], Users(), set[int]()
+    for row, one in enumerate(islice(explanations_in(path), limit)):
+        n += 1
+        users.add([str(one.user)])
+        digest = hash(one.digest)
+        if one.digest and digest in digests:
+            failures.append(Failure(row, one.user, "digest: the same row stands here twice"))
+        digests.add(digest)
+    if not n:
+        raise DataError(f"{path} holds no rows; there is nothing to verify")
+    census = path.parent / "census.json"
+    if limit is None and path.is_dir() and census.exists():
+        went_in = read_counted(census)
+        if (users.n, users.hash) != (went_in.n_people, went_in.users_hash):
+            reason = f"{went_in.n_people:,} people went into the audit, and {n:,} rows are here, or of others"
+            failures.append(Failure(-1, None, reason))
+    return n, failures
 
 
 def _model_and_data(config: DictConfig) -> tuple[Recommender, Dataset | None, str | None]:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
-from math import ceil, fsum, isfinite
+from math import ceil, fsum, inf, isfinite
+from numbers import Real
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,6 +17,7 @@ from recexplain.recommender import Recommender, keeps_places, n_ignored, n_unsee
 Candidate = tuple[int, ...]  # positions of the whole history, ascending
 
 CHANGES = ("top1", "leaves", "list", "enters")
+NUMBERS = ("k", "max_evaluations", "max_seconds", "seed", "tau", "min_age")  # options
 REMOVALS = ("delete", "pad", "mask", "backfill")
 CLOSE = 1e-4  # a gap below this share of the score (1 at least) may turn with the batch: it is decided alone
 
@@ -47,6 +49,7 @@ class Options:
     costs: tuple[tuple[str, float], ...] = ()  # what the removal of an item costs; of any other item: 1
 
     def __post_init__(self) -> None:
+        self._take_from_numpy()
         if self.change not in CHANGES:
             raise OptionError(f"change must be one of {', '.join(CHANGES)}, not {self.change!r}")
         if self.removal not in REMOVALS:
@@ -64,11 +67,18 @@ class Options:
             if not (_is_number(cost) and cost > 0 and isfinite(cost)):
                 raise OptionError(f"costs must be numbers above 0; that of item {item!r} is {cost!r}")
 
+    def _take_from_numpy(self) -> None:
+        """Make NumPy's numbers Python's, which files can hold."""
+        for name in NUMBERS:
+            value = getattr(self, name)
+            if isinstance(value, np.integer | np.floating):
+                object.__setattr__(self, name, value.item())
+
     def _check_budget(self) -> None:
         if self.max_evaluations is not None and not is_whole(self.max_evaluations, 1):
             allowed = "a whole number of 1 or more, or null for no limit"
             raise OptionError(f"max_evaluations must be {allowed}, not {self.max_evaluations!r}")
-        if self.max_seconds is not None and not (_is_number(self.max_seconds) and self.max_seconds > 0):
+        if self.max_seconds is not None and not (_is_number(self.max_seconds) and 0 < self.max_seconds < inf):
             raise OptionError(f"max_seconds must be above 0, or null for no limit, not {self.max_seconds!r}")
 
     def _check_wanted(self) -> None:
@@ -240,7 +250,7 @@ def ask(
     scores = checked_scores(recommender, [history[unseen - ignored :]])[0]
     before = tuple(int(item) for item in top_items(scores, history, options.k))
     if not before:
-        raise OptionError("nothing can be recommended: every item of the catalogue is in the history")
+        raise OptionError("nothing can be recommended: every item of the catalogue is in the history, or has no score")
     target = _checked_target(target, before, history, options)
     return Question(
         history,
@@ -259,11 +269,14 @@ def ask(
 
 
 def checked_scores(recommender: Recommender, histories: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the scores of histories as float32; `OptionError` where they have another shape, NaN or infinity.
+    """Return the scores of histories, as float64 unless they are float32.
+
+    `OptionError` where they have another shape, NaN or infinity.
 
     Minus infinity is allowed: such an item is never recommended.
     """
-    scores = np.asarray(recommender.scores(histories), dtype=np.float32)
+    scores = np.asarray(recommender.scores(histories))
+    scores = scores.astype(np.result_type(scores, np.float32), copy=False)
     expected = (len(histories), recommender.n_items + 1)
     if scores.shape != expected:
         raise OptionError(f"the recommender returned scores of shape {scores.shape}, not {expected}")
@@ -307,7 +320,7 @@ def verdicts(recommender: Recommender, asked: Sequence[tuple[Question, Candidate
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _nth_best(scores: np.ndarray, n: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """What can be wrong with an input: errors that a caller may want to catch, and the check that most options need."""
 
+from numbers import Integral
+
 
 class RecExplainError(Exception):
     """Any error of ours: its message is one sentence for the person who gave the input."""
@@ -26,4 +28,4 @@ class UnknownIdError(RecExplainError, KeyError):
 
 def is_whole(value: object, least: int) -> bool:
     """Whether an option is a whole number, not below the least that is allowed, that files can hold (below 2^31)."""
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**31
+    return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) < 2**31

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from html import escape
-from math import isnan
-from typing import Any, Self
+from math import isfinite, isnan
+from types import UnionType
+from typing import Any, Self, get_args, get_origin
 
 from recexplain.errors import DataError
 
@@ -33,6 +35,13 @@ LISTS = frozenset(
         "costs",
     )
 )
+
+_KINDS = {
+    str: ("a text", "texts"),
+    int: ("a whole number of 0 or more", "whole numbers of 0 or more"),
+    float: ("a number", "numbers"),
+}
+_LONE = re.compile("[\ud800-\udfff]")  # half of a character, which no file can hold
 
 #: Fields that files of version 1 do not have.
 SINCE_2 = frozenset(
@@ -90,7 +99,7 @@ class Explanation:
     data_hash: str = ""
     version: str = ""
     error: str | None = None
-    digest: str = ""  # `fingerprint` when it was written; empty: version 1
+    digest: str = ""  # `fingerprint` when it was written; empty only where it came from a file of version 1
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -207,6 +216,12 @@ class Explanation:
             if not isinstance(values[name], list | tuple):
                 raise DataError(f"the field {name} of an explanation must be a list, not {values[name]!r}")
             values[name] = _as_tuple(values[name])
+        for f in fields(cls):
+            if f.name in values and not _fits(values[f.name], f.type):
+                said = f"{_named(f.type)}, not {str(values[f.name])[:60]!r}"
+                raise DataError(f"the field {f.name} of an explanation must be {said}")
+        if version == SCHEMA_VERSION and not values["digest"]:
+            raise DataError(f"an explanation of schema_version {version} has a digest, and this one has none")
         return cls(**values | {"schema_version": SCHEMA_VERSION})
 
     def to_json(self) -> str:
@@ -217,6 +232,31 @@ class Explanation:
     def from_json(cls, line: str) -> Self:
         """Return the explanation written by `to_json`."""
         return cls.from_dict(json.loads(line))
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Whether a value is of the kind that a field is declared as; numbers are finite, whole ones not negative."""
+    if isinstance(kind, UnionType):
+        return any(_fits(value, one) for one in get_args(kind))
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_fits(one, get_args(kind)[0]) for one in value)
+    if kind is str:
+        return isinstance(value, str) and (value.isascii() or not _LONE.search(value))
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return value is None
+
+
+def _named(kind: Any, *, are_many: bool = False) -> str:
+    """Return in words what `_fits` asks for."""
+    if isinstance(kind, UnionType):
+        return " or ".join(_named(one) for one in get_args(kind))
+    if get_origin(kind) is tuple:
+        return ("lists of " if are_many else "a list of ") + _named(get_args(kind)[0], are_many=True)
+    one, many = _KINDS.get(kind, ("null", "nulls"))
+    return many if are_many else one
 
 
 def _plain(value: Any) -> Any:

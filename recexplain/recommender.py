@@ -47,7 +47,7 @@ class Recommender(Protocol):
         ...
 
     def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the score of every item after each history, (batch, n_items + 1) float32; column 0 is -inf.
+        """Return the score of every item after each history, (batch, n_items + 1) float32 or float64; column 0 is -inf.
 
         An item that scores -inf is never recommended. No history at all, or one of zeros only, is allowed too.
         """
@@ -110,7 +110,7 @@ def top_items(scores: np.ndarray, seen: Sequence[int] | np.ndarray, k: int) -> n
     >>> top_items(np.array([-np.inf, 3.0, 1.0, 3.0, 2.0], dtype=np.float32), [4], 2)
     array([1, 3])
     """
-    open_scores = np.array(scores, dtype=np.float32)
+    open_scores = np.array(scores, dtype=np.result_type(scores, np.float32))
     open_scores[0] = -np.inf
     open_scores[np.asarray(seen, dtype=np.int64)] = -np.inf
     n_open = int(np.isfinite(open_scores).sum())

@@ -84,10 +84,15 @@ def explanations_in(path: str | Path) -> Iterator[Explanation]:
     path = Path(path)
     files = sorted(path.glob("bucket=*/*.parquet")) if path.is_dir() else [path]
     if not files or not files[0].is_file():
-        raise DataError(f"there is no file {path}")
+        what = "a file that explain has written, or the folder explanations of an audit"
+        raise DataError(
+            f"there is no file {path}; explanations= is {what}" if path.is_dir() else f"there is no file {path}"
+        )
     try:
         for file in files:
             yield from map(Explanation.from_dict, _rows(file))
+    except RecursionError:
+        raise DataError(f"{path} holds no explanations of ours: its values lie too deep in one another") from None
     except (pa.ArrowException, ValueError, OSError) as error:
         raise DataError(f"{path} holds no explanations of ours: {str(error).splitlines()[0]}") from None
 

@@ -6,7 +6,7 @@ from itertools import combinations, islice, takewhile
 from math import comb, inf
 
 from recexplain.counterfactual import Candidate, Options, Question, ask, checked_scores, verdicts
-from recexplain.errors import OptionError, RecExplainError
+from recexplain.errors import OptionError, RecExplainError, is_whole
 from recexplain.explainers.cases import Identified, Person
 from recexplain.explanation import Explanation
 from recexplain.recommender import Recommender, asked_for, id_of, number_of, top_items
@@ -35,8 +35,17 @@ def verify(
     random sets, the other removals, the alternatives, and that no smaller or cheaper set does it. For these sets at
     most `max_evaluations` histories a row are scored, smallest sets first, and of the first size that is too many a
     sample, drawn from the row's seed: a sample can show that a claim is wrong, not that it holds. `evaluations` and
-    `explainer` are what was reported; that no field was changed since is seen by the digest.
+    `explainer` are what was reported; that no field was changed since is seen by the digest, which has no key: it shows
+    what changed by accident, not who wrote a row.
     """
+    if max_evaluations is not None and not is_whole(max_evaluations, 1):
+        raise OptionError(f"max_evaluations must be a whole number of 1 or more, or None, not {max_evaluations!r}")
+    if isinstance(explanations, Explanation) or not isinstance(explanations, Iterable):
+        raise OptionError(f"verify takes a list of explanations, not {type(explanations).__name__}")
+    explanations = list(explanations)
+    for one in explanations:
+        if not isinstance(one, Explanation):
+            raise OptionError(f"verify takes a list of explanations, and one of these is {type(one).__name__}")
     return [
         Failure(row, explanation.user, reason)
         for row, explanation in enumerate(explanations)
@@ -105,6 +114,8 @@ def _asked_again(recommender: Recommender, explanation: Explanation) -> Question
 def _about_the_question(recommender: Recommender, explanation: Explanation, question: Question) -> Iterator[str]:
     if explanation.n_unseen != question.n_unseen:
         yield f"n_unseen: the recommender does not see {question.n_unseen} items, not {explanation.n_unseen}"
+    if explanation.target != id_of(recommender, question.target):
+        yield f"target: it is {id_of(recommender, question.target)}"
     if explanation.before != _ids(recommender, question.before):
         yield "before: the recommender's list is another"
     if explanation.target_rank != question.before.index(question.target) + 1:
@@ -174,7 +185,8 @@ def _about_sets(
         if any(budget.changing(combinations(question.removable, size), comb(n_removable, size))):
             yield f"proven_size: a set of {size} changes the answer, and it is {e.proven_size}"
             return
-    if e.status == "irreducible" and any(budget.changing(combinations(e.positions, n_removed - 1), n_removed)):
+    smaller = combinations(e.positions, n_removed - 1) if n_removed > 1 else ()
+    if e.status == "irreducible" and any(budget.changing(smaller, n_removed)):
         yield "status: a part of what was removed is enough, and it is irreducible"
     if e.positions:
         yield from _about_minimal_sets(e, question, budget)

@@ -23,8 +23,8 @@ class CallableRecommender:
         self.n_items, self.max_length, self.batch_size = len(ids), 1, BATCH
 
     def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the score of every item after each history, (batch, n_items + 1) float32; column 0 is -inf."""
-        scores = np.full((len(histories), self.n_items + 1), -np.inf, dtype=np.float32)
+        """Return the score of every item after each history, (batch, n_items + 1) float64; column 0 is -inf."""
+        scores = np.full((len(histories), self.n_items + 1), -np.inf, dtype=np.float64)
         for start in range(0, len(histories), self.batch_size):
             part = histories[start : start + self.batch_size]
             asked = [[self.ids[item - 1] for item in history[-self.max_length :] if item] for history in part]
@@ -32,7 +32,7 @@ class CallableRecommender:
         return scores
 
     def _rows(self, found: Any, n_histories: int) -> np.ndarray:
-        """(n_histories, n_items) float32, of what the function returned; what it leaves out is -inf."""
+        """(n_histories, n_items) float64, of what the function returned; what it leaves out is -inf."""
         if hasattr(found, "tocoo"):
             return self._of_sparse(found.tocoo(copy=True), n_histories)
         if isinstance(found, Sequence) and found and all(isinstance(one, Mapping) for one in found):
@@ -46,14 +46,14 @@ class CallableRecommender:
         return columns(rows, n_histories, self.n_items, "the function")
 
     def _of_sparse(self, found: Any, n_histories: int) -> np.ndarray:
-        rows = np.full(found.shape, -np.inf, dtype=np.float32)
+        rows = np.full(found.shape, -np.inf, dtype=np.float64)
         if rows.ndim == 2:
             found.sum_duplicates()  # what stands there twice adds up, as SciPy has it
             rows[found.row, found.col] = found.data
         return columns(rows, n_histories, self.n_items, "the function")
 
     def _of_tables(self, found: Sequence[Mapping[Any, float]], n_histories: int) -> np.ndarray:
-        rows = np.full((len(found), self.n_items), -np.inf, dtype=np.float32)
+        rows = np.full((len(found), self.n_items), -np.inf, dtype=np.float64)
         for row, scored in zip(rows, found, strict=True):
             for item, score in scored.items():
                 place = self.vocabulary.number_of(item) - 1
@@ -89,7 +89,7 @@ def from_callable(
     >>> recommender = from_callable(lambda histories: [votes[[films.index(f) for f in h]].sum(0) for h in histories],
     ...     films, max_length=10)
     >>> recommender.scores([np.array([1, 2])])
-    array([[-inf,   3.,   1.,   3.]], dtype=float32)
+    array([[-inf,   3.,   1.,   3.]])
     """
     if not callable(scores):
         raise OptionError(f"scores must be a function from lists of ids to scores, not {scores!r}")

@@ -54,12 +54,12 @@ def checked_ids(item_ids: Sequence[object]) -> tuple[object, ...]:
 
 
 def columns(found: np.ndarray, n_histories: int, n_items: int, what: str) -> np.ndarray:
-    """Return scores as (n_histories, n_items) float32; `OptionError` for another shape."""
+    """Return scores as (n_histories, n_items) float64, or float32 where they are; `OptionError` for another shape."""
     if found.shape != (n_histories, n_items):
         raise OptionError(
             f"{what} must return scores of shape (histories, items), here {(n_histories, n_items)}, not {found.shape}"
         )
     try:
-        return found.astype(np.float32)
+        return found.astype(np.float32 if found.dtype == np.float32 else np.float64)
     except (TypeError, ValueError):
         raise OptionError(f"{what} must return numbers, not {found.dtype}") from None

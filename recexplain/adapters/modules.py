@@ -43,19 +43,23 @@ class ModuleRecommender:
         return self.vocabulary.n_items
 
     def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the score of every item after each history, (batch, n_items + 1) float32; column 0 is -inf."""
-        scores = np.full((len(histories), self.n_items + 1), -np.inf, dtype=np.float32)
+        """Return the score of every item after each history, (batch, n_items + 1); column 0 is -inf.
+
+        float32, or float64 of a module that computes in it.
+        """
+        parts = []
         for start in range(0, len(histories), BATCH):
             part = histories[start : start + BATCH]
             with self.asked():
                 found = self.call(self.module, self.inputs(part)["items"])
             if not isinstance(found, Tensor):
                 raise OptionError(f"the module must return a tensor of scores, not {type(found).__name__}; see `call`")
-            rows = found.detach().float().cpu().numpy()
+            rows = (found if found.dtype == torch.float64 else found.float()).detach().cpu().numpy()
             if rows.shape == (len(part), self.n_items + 1):
                 rows = rows[:, 1:]
-            scores[start : start + len(part), 1:] = columns(rows, len(part), self.n_items, "the module (see `call`)")
-        return scores
+            parts.append(columns(rows, len(part), self.n_items, "the module (see `call`)"))
+        found_all = np.concatenate(parts) if parts else np.zeros((0, self.n_items), dtype=np.float32)
+        return np.pad(found_all, ((0, 0), (1, 0)), constant_values=-np.inf)
 
     def inputs(self, histories: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """Return the newest places of each history as `items`, (batch, max_length) int64, with zeros around them."""

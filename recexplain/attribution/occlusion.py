@@ -8,7 +8,7 @@ import numpy as np
 
 from recexplain.counterfactual import checked_scores
 from recexplain.errors import OptionError
-from recexplain.recommender import Recommender
+from recexplain.recommender import Recommender, n_ignored, n_unseen
 
 REMOVALS = ("delete", "pad", "mask")
 SCALARS = ("logit", "log_probability", "probability")
@@ -42,20 +42,21 @@ class Occlusion:
         ]
 
     def _of_one(self, recommender: Recommender, history: np.ndarray, target: int) -> np.ndarray:
-        n_unseen = max(0, len(history) - recommender.max_length)
-        visible = history[n_unseen:]
-        places = np.flatnonzero(visible)
-        edited = [visible, *(self._without(visible, int(place), recommender.mask_item) for place in places)]
+        unseen = n_unseen(recommender, len(history))
+        first = unseen - min(unseen, n_ignored(recommender))  # what is ignored stays in front, or the next would be
+        handed = history[first:]
+        places = unseen - first + np.flatnonzero(history[unseen:])
+        edited = [handed, *(self._without(handed, int(place), recommender.mask_item) for place in places)]
         parts = [checked_scores(recommender, edited[start : start + ROWS]) for start in range(0, len(edited), ROWS)]
         values = np.concatenate([self._explained(part.astype(np.float64), target) for part in parts])
         drops = np.full(len(history), np.nan)
-        drops[n_unseen + places] = values[0] - values[1:]
+        drops[first + places] = values[0] - values[1:]
         return drops
 
-    def _without(self, visible: np.ndarray, place: int, mask_item: int | None) -> np.ndarray:
+    def _without(self, handed: np.ndarray, place: int, mask_item: int | None) -> np.ndarray:
         if self.removal == "delete":
-            return np.delete(visible, place)
-        edited = visible.copy()
+            return np.delete(handed, place)
+        edited = handed.copy()
         edited[place] = 0 if self.removal == "pad" else mask_item
         return edited
 

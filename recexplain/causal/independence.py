@@ -28,8 +28,8 @@ class PartialCorrelation:
     """
 
     def __init__(self, correlation: np.ndarray, n_samples: int) -> None:
-        if not n_samples >= 1:
-            raise OptionError(f"n_samples must be at least 1, not {n_samples}")
+        if isinstance(n_samples, str) or n_samples is None or not n_samples >= 1:
+            raise OptionError(f"n_samples must be at least 1, not {n_samples!r}")
         self.n_samples = n_samples
         self.matrix = _checked(correlation)
         self.matrix.flags.writeable = False
@@ -122,6 +122,8 @@ def _checked(correlation: np.ndarray) -> np.ndarray:
         raise OptionError("correlation must be finite, and it holds NaN or infinity")
     if not (np.abs(matrix - matrix.T) <= 1e-8).all():
         raise OptionError("correlation must be symmetric")
+    if not (np.abs(matrix) <= 1 + 1e-6).all():
+        raise OptionError("correlation must be from -1 to 1 everywhere")
     if not (np.abs(matrix.diagonal() - 1) <= 1e-6).all():
         raise OptionError("correlation must have ones on its diagonal")
     return (matrix + matrix.T) / 2

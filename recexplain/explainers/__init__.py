@@ -73,8 +73,10 @@ EXPLAINERS: dict[str, type[Ours]] = {
 
 def explainer_of(explainer: str | Explainer) -> Explainer:
     """Return an explainer with its default options by name, or the given one as it is."""
-    if not isinstance(explainer, str):
+    if not isinstance(explainer, str) and callable(getattr(explainer, "search", None)):
         return explainer
     if explainer not in EXPLAINERS:
-        raise OptionError(f"explainer must be one of {', '.join(EXPLAINERS)}, not {explainer!r}")
+        raise OptionError(
+            f"explainer must be one of {', '.join(EXPLAINERS)}, or an object with search, not {explainer!r}"
+        )
     return EXPLAINERS[explainer]()

@@ -35,6 +35,8 @@ class NetworkRecommender:
         data_hash: str = "",
     ) -> None:
         try:
+            if not isinstance(device, str | torch.device):
+                raise OptionError(f"device must be a text such as cpu or cuda:0, not {device!r}")
             self.device = torch.device(device)
             self.model = model.to(self.device)
         except (RuntimeError, AssertionError) as error:  # torch's own words for an unknown or absent device

@@ -264,7 +264,8 @@ def test_a_model_that_scores_for_a_user_is_asked_for_each_person_themselves(
         found
     )
     assert recexplain.verify(recommender, found) == []
-    swapped = [dataclasses.replace(one, user="u3", digest="") for one in found]
+    swapped = [dataclasses.replace(one, user="u3") for one in found]
+    swapped = [dataclasses.replace(one, digest=one.fingerprint()) for one in swapped]
     assert recexplain.verify(recommender, swapped) != []
     capsys.readouterr()
 

@@ -124,3 +124,36 @@ def test_other_data_is_named(folder: Path, verify: Verify, tmp_path: Path) -> No
     assert lines[0].startswith("data: the data (hash ")
     (tmp_path / "same.csv").write_text(text)
     assert verify("data=interactions", "data.path=same.csv", "data.min_item_ratings=1")[0] == 0
+
+
+def test_somebody_twice_or_nobody_is_named(folder: Path, verify: Verify, tmp_path: Path) -> None:
+    rows = explanations_of(folder)
+    (tmp_path / "t.parquet").write_bytes(parquet_bytes([*rows, rows[4]]))
+    assert verify("explanations=t.parquet") == (
+        1,
+        ["row 10, user u4: digest: the same row stands here twice", "11 explanations, 1 of them with failures"],
+    )
+    (tmp_path / "t.parquet").write_bytes(parquet_bytes([]))
+    words = [f"checkpoint={folder / '1.ckpt'}", "explanations=t.parquet", "out=v"]
+    assert cli.main(["verify", *words]) == 2
+
+
+def test_people_of_an_audit_who_are_missing_are_named(folder: Path, verify: Verify) -> None:
+    off = [f"{part}.people=null" for part in ("quality", "sensitivity", "comparison")]
+    words = [f"checkpoint={folder / '1.ckpt'}", "workers=0", "buckets=4", "cases=0", "page=false", *off]
+    assert cli.main(["audit", *words, "out=audit"]) == 0
+    assert verify("explanations=audit/explanations") == (0, ["10 explanations, 0 of them with failures"])
+    bucket = next(Path("audit/explanations").iterdir())
+    lost = len(read_explanations(next(bucket.glob("*.parquet"))))
+    bucket.rename("elsewhere")
+    status, lines = verify("explanations=audit/explanations")
+    assert status == 1
+    assert lines[0] == f"10 people went into the audit, and {10 - lost} rows are here, or of others"
+    assert verify("explanations=audit/explanations", "limit=2")[0] == 0  # the first so many only
+    Path("elsewhere").rename(bucket)
+    part = next(bucket.glob("*.parquet"))
+    part.write_bytes(parquet_bytes([replace(one, user="x") for one in read_explanations(part)]))
+    assert (
+        "10 people went into the audit, and 10 rows are here, or of others"
+        in verify("explanations=audit/explanations")[1]
+    )

@@ -1,6 +1,7 @@
 """The value: its fields, its files, its sentence."""
 
 import json
+import re
 import types
 import weakref
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ FOUND = Explanation(
     holds_under=("pad",), alternatives=((1, 2), (2, 3)), n_minimal=3, criticality=(0.0, 2 / 3, 2 / 3, 2 / 3),
     wanted_category="é", locked=(0,), costs=(0.5, 1.0, 1.0, 0.5), digest="x",
 )  # fmt: skip
-NONE = Explanation(None, (), 0, "", 0, 1, "leaves", "pad", "cleann", "error", error="it broke")
+NONE = Explanation(None, (), 0, "", 0, 1, "leaves", "pad", "cleann", "error", error="it broke", digest="y")
 
 #: design.md, section 4: the fields of a row, and their types.
 TEXT, COUNT, SHARE = "str", "int", "float or null"
@@ -128,8 +129,9 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
                 "int or null": st.none() | st.integers(0, 2**31 - 1),
             }[words]
             for name, words in DOCUMENTED.items()
-            if name not in ("schema_version", "status")
+            if name not in ("schema_version", "status", "digest")
         },
+        digest=st.text("0123456789abcdef", min_size=1),
         status=st.sampled_from(STATUSES),
     )
 )
@@ -214,7 +216,7 @@ def test_a_file_that_is_not_ours_is_refused(name: str, content: bytes, tmp_path:
 
 
 def test_a_file_is_read_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    many = [replace(FOUND, user=f"u{number}", digest="") for number in range(2000)]
+    many = [replace(FOUND, user=f"u{number}") for number in range(2000)]
     held = weakref.WeakSet[Explanation]()
     read = pq.ParquetFile.iter_batches
 
@@ -230,6 +232,38 @@ def test_a_file_is_read_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             assert one.user == f"u{number}"
             assert len(held) <= 2
         assert number == 1999
+
+
+ODD = {
+    "a word for a number": (
+        {"k": "ten"},
+        "the field k of an explanation must be a whole number of 0 or more, not 'ten'",
+    ),
+    "a negative number": ({"proven_size": -1}, "proven_size of an explanation must be a whole number of 0 or more"),
+    "a truth": ({"evaluations": True}, "evaluations of an explanation must be a whole number"),
+    "an endless number": ({"null_rate": float("inf")}, "null_rate of an explanation must be a number or null"),
+    "nothing in a list": ({"costs": [1.0, None]}, "costs of an explanation must be a list of numbers"),
+    "nothing for a list": ({"alternatives": [None]}, "must be a list of lists of whole numbers of 0 or more"),
+    "words for places": ({"positions": ["1"]}, "positions of an explanation must be a list of whole numbers"),
+    "a number for a text": ({"model_hash": 7}, "model_hash of an explanation must be a text, not '7'"),
+    "half a character": ({"user": "\ud800"}, "user of an explanation must be a text or null"),
+    "no digest": ({"digest": ""}, "an explanation of schema_version 2 has a digest, and this one has none"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_value_of_another_kind_is_refused(name: str) -> None:
+    change, words = ODD[name]
+    with pytest.raises(DataError, match=re.escape(words)):
+        Explanation.from_dict(FOUND.to_dict() | change)
+
+
+def test_a_line_without_an_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "deep.jsonl").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="its values lie too deep in one another"):
+        read_explanations(tmp_path / "deep.jsonl")
+    with pytest.raises(DataError, match="explanations= is a file that explain has written, or the folder"):
+        read_explanations(tmp_path)
 
 
 def test_an_unknown_status_is_no_explanation() -> None:

@@ -10,7 +10,7 @@ import pytest
 from toys import Recording, Voting, Wrapper, is_changed, question_of, random_votes, votes_of
 
 import recexplain
-from recexplain import Explanation, Failure, verify
+from recexplain import Explanation, Failure, OptionError, verify
 
 DRAW = np.random.default_rng(5)
 
@@ -215,3 +215,26 @@ def test_rows_without_a_digest_are_of_the_first_version_and_are_replayed_all_the
     recommender: Any, explanations: list[Explanation]
 ) -> None:
     assert verify(recommender, [replace(one, digest="") for one in explanations]) == []
+
+
+def test_a_single_item_that_may_not_be_the_cheapest_is_irreducible_and_holds(recommender: Any) -> None:
+    draw = np.random.default_rng(3)
+    histories = [draw.permutation(np.arange(1, 10))[:6].tolist() for _ in range(12)]
+    more = {"costs": {"1": 0.5}, "explainer": "recency", "max_evaluations": 12}
+    for removal in ("delete", "pad"):
+        found = list(recexplain.explain_many(recommender, histories, removal=removal, **more))
+        assert any(one.status == "irreducible" and len(one.positions) == 1 for one in found)
+        assert verify(recommender, found) == []
+
+
+@pytest.mark.parametrize("given", [None, 5, [{}], ["x"]])
+def test_what_is_no_list_of_explanations_is_refused(recommender: Any, given: Any) -> None:
+    with pytest.raises(OptionError, match="verify takes a list of explanations"):
+        verify(recommender, given)
+
+
+def test_one_explanation_alone_and_no_budget_are_refused(recommender: Any, explanations: list[Explanation]) -> None:
+    with pytest.raises(OptionError, match="verify takes a list of explanations, not Explanation"):
+        verify(recommender, explanations[0])
+    with pytest.raises(OptionError, match="max_evaluations must be a whole number of 1 or more, or None, not 0"):
+        verify(recommender, explanations, max_evaluations=0)
