@@ -34,7 +34,7 @@ class Counting:
 def count_rows(audit: Audit, counted: Counted, counting: Counting) -> Tally:
     """Return the counts of all rows; `DataError` unless each bucket holds just the people who went in."""
     tally = counting.tally()
-    for part in shown(*audit.engine.parts(partial(_counted, counting), counted.buckets), "counting"):
+    for part in shown(*audit.engine.counts(partial(_counted, counting), counted.buckets), "counting"):
         tally.merge(part)
     return tally
 
@@ -42,7 +42,7 @@ def count_rows(audit: Audit, counted: Counted, counting: Counting) -> Tally:
 def shifts_of(audit: Audit, counted: Counted, taken: Counter[str]) -> Shifts:
     """Look at the rows again, now that it is known how popular each item is."""
     shifts = Shifts(taken)
-    parts, _ = audit.engine.parts(partial(_shifted, audit.folders, taken), counted.buckets)
+    parts, _ = audit.engine.counts(partial(_shifted, audit.folders, taken), counted.buckets)
     for part in parts:
         shifts.merge(part)
     return shifts

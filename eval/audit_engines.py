@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from recexplain.evaluation.audit_histories import Layout, batches_of
 from recexplain.evaluation.audit_kernel import Job
@@ -13,6 +13,17 @@ from recexplain.evaluation.audit_processes import asked_elsewhere
 from recexplain.evaluation.audit_staging import PARTS, Census, Selection, split, stage
 
 T = TypeVar("T")
+
+
+class Mergeable(Protocol):
+    """Counts to which others can be added."""
+
+    def merge(self, other: Self) -> None:
+        """Count what another has counted."""
+        ...
+
+
+M = TypeVar("M", bound=Mergeable)
 
 PAYING = 200_000  # people whose rows are counted by several processes: below it costs more to start and hear them
 
@@ -28,8 +39,8 @@ class Engine(Protocol):
         """Return a small value of each bucket."""
         ...
 
-    def parts(self, function: Callable[[Sequence[Census]], T], buckets: Sequence[Census]) -> tuple[Iterator[T], int]:
-        """Return what the buckets come to, some of them at a time, in any order; and how many parts these are."""
+    def counts(self, function: Callable[[Sequence[Census]], M], buckets: Sequence[Census]) -> tuple[Iterator[M], int]:
+        """Return the counts of all buckets, of some at a time, in any order; and how many counts these are."""
         ...
 
     def explain(
@@ -54,7 +65,7 @@ class LocalEngine:
         """Ask one bucket after another."""
         return [function(bucket) for bucket in buckets]
 
-    def parts(self, function: Callable[[Sequence[Census]], T], buckets: Sequence[Census]) -> tuple[Iterator[T], int]:
+    def counts(self, function: Callable[[Sequence[Census]], M], buckets: Sequence[Census]) -> tuple[Iterator[M], int]:
         """Ask processes where there are so many people that starting these pays, else this one."""
         n_others = self.n_workers if sum(one.n_people for one in buckets) >= PAYING else 0
         parts = split(buckets, PARTS * max(2, n_others))

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,6 +19,7 @@ import pyarrow as pa
 import torch
 
 from recexplain.errors import CheckpointError, DataError, OptionError, RecExplainError, UnknownIdError
+from recexplain.evaluation.audit_engines import M
 from recexplain.evaluation.audit_histories import Layout, batches_of
 from recexplain.evaluation.audit_kernel import Job
 from recexplain.evaluation.audit_local import Advance
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
-A = TypeVar("A")
 T = TypeVar("T")
 
 BUCKET = pa.field("bucket", pa.int32())
@@ -69,19 +68,24 @@ class SparkEngine:
             if fresh.exists():
                 shutil.rmtree(fresh)
 
-    def map(self, function: Callable[[A], T], buckets: Sequence[A]) -> list[T]:
+    def map(self, function: Callable[[int], T], buckets: Sequence[int]) -> list[T]:
         """Ask a bucket a task."""
         if not buckets:
             return []
         context = self._session().sparkContext
         return _as_ours(lambda: context.parallelize(list(buckets), len(buckets)).map(function).collect())
 
-    def parts(self, function: Callable[[Sequence[Census]], T], buckets: Sequence[Census]) -> tuple[Iterator[T], int]:
-        """Ask some buckets a task, a task a core at a time, so that no more than these are in memory here."""
-        at_once = self._session().sparkContext.defaultParallelism
+    def counts(self, function: Callable[[Sequence[Census]], M], buckets: Sequence[Census]) -> tuple[Iterator[M], int]:
+        """Ask some buckets a task, a task a core at a time; tasks add up among themselves, so that few come here."""
+        context = self._session().sparkContext
+        at_once = context.defaultParallelism
         parts = split(buckets, PARTS * at_once)
-        waves = (parts[start : start + at_once] for start in range(0, len(parts), at_once))
-        return chain.from_iterable(self.map(function, wave) for wave in waves), len(parts)
+        waves = [parts[start : start + at_once] for start in range(0, len(parts), at_once)]
+
+        def counted(wave: Sequence[Sequence[Census]]) -> M:
+            return _as_ours(lambda: context.parallelize(wave, len(wave)).map(function).treeReduce(_merged))
+
+        return map(counted, waves), len(waves)
 
     def explain(
         self, job: Job, folders: Folders, selection: Selection, missing: Sequence[Census], advance: Advance
@@ -143,6 +147,11 @@ def _explain_wave(
 
     _as_ours(partial(_watched, session, partial(_write, rows, folders.explanations), tell))
     tell(len(wave))
+
+
+def _merged(one: M, other: M) -> M:
+    one.merge(other)
+    return one
 
 
 def _spark_schema(schema: pa.Schema) -> "StructType":
