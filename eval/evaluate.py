@@ -13,7 +13,7 @@ from recexplain.adapters.recbole import RecBoleCheckpoint
 from recexplain.checkpoint import Checkpoint
 from recexplain.counterfactual import Options
 from recexplain.errors import CheckpointError, DataError, OptionError, is_whole
-from recexplain.evaluation.asked import check_fits, check_known, check_whole, options_in
+from recexplain.evaluation.asked import check_known, check_whole, options_in
 from recexplain.evaluation.config import AnyCheckpoint, checkpoint_in, dataset_of, plain
 from recexplain.evaluation.contestants import contestants, limits_of
 from recexplain.evaluation.files import open_folder, write_bytes, write_text
@@ -50,8 +50,6 @@ def evaluate(config: DictConfig, out: Path) -> None:
     retrained = _retrained_labels(config, checkpoint, explainers)
     people = people_in(config, dataset, drawn=True)
     check_known(options, checkpoint.vocabulary)
-    for explainer in explainers.values():
-        check_fits(explainer, recommender)
     other = _other(config, checkpoint)
     compared = plain(config, without=("out", "checkpoint", "compare", *LATER))  # a model counts, not where it lies
     hashes = {"model_hash": checkpoint.model_hash, "compared_hash": other.model_hash if other else None}

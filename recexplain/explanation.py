@@ -5,7 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from html import escape
 from math import isfinite, isnan
 from types import UnionType
@@ -99,7 +99,7 @@ class Explanation:
     data_hash: str = ""
     version: str = ""
     error: str | None = None
-    digest: str = ""  # `fingerprint` when it was written; empty only where it came from a file of version 1
+    digest: str = ""  # `fingerprint` when it was written, or read from a file of version 1
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -220,9 +220,8 @@ class Explanation:
             if f.name in values and not _fits(values[f.name], f.type):
                 said = f"{_named(f.type)}, not {str(values[f.name])[:60]!r}"
                 raise DataError(f"the field {f.name} of an explanation must be {said}")
-        if version == SCHEMA_VERSION and not values["digest"]:
-            raise DataError(f"an explanation of schema_version {version} has a digest, and this one has none")
-        return cls(**values | {"schema_version": SCHEMA_VERSION})
+        found = cls(**values | {"schema_version": SCHEMA_VERSION})
+        return replace(found, digest=found.fingerprint()) if version == 1 else found
 
     def to_json(self) -> str:
         """Return one line of `explanations.jsonl`."""

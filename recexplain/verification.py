@@ -57,8 +57,7 @@ def failures_of(
     recommender: Recommender, explanation: Explanation, *, max_evaluations: int | None = None
 ) -> Iterator[str]:
     """Yield what does not hold of one explanation, a sentence each."""
-    if explanation.digest and explanation.digest != explanation.fingerprint():
-        yield "digest: the row was changed after it was written"
+    yield from _about_the_digest(explanation)
     if isinstance(recommender, Identified):
         for name in ("model_hash", "data_hash"):
             stored, given = getattr(explanation, name), getattr(recommender, name)
@@ -82,6 +81,13 @@ def failures_of(
         yield from _about_sets(recommender, explanation, question, max_evaluations)
     except RecExplainError as error:
         yield f"it cannot be asked again: {error}"
+
+
+def _about_the_digest(explanation: Explanation) -> Iterator[str]:
+    if not explanation.digest:
+        yield "digest: it has none, so that a change of the row would not be seen"
+    elif explanation.digest != explanation.fingerprint():
+        yield "digest: the row was changed after it was written"
 
 
 def _about_an_error(recommender: Recommender, explanation: Explanation) -> Iterator[str]:

@@ -122,10 +122,10 @@ def _checked(correlation: np.ndarray) -> np.ndarray:
         raise OptionError("correlation must be finite, and it holds NaN or infinity")
     if not (np.abs(matrix - matrix.T) <= 1e-8).all():
         raise OptionError("correlation must be symmetric")
-    if not (np.abs(matrix) <= 1 + 1e-6).all():
-        raise OptionError("correlation must be from -1 to 1 everywhere")
     if not (np.abs(matrix.diagonal() - 1) <= 1e-6).all():
         raise OptionError("correlation must have ones on its diagonal")
+    if not (np.abs(matrix) <= 1 + 1e-6).all():
+        raise OptionError("correlation must be from -1 to 1 everywhere")
     return (matrix + matrix.T) / 2
 
 

@@ -142,6 +142,7 @@ def test_the_correlation_is_copied() -> None:
         (np.array([[1.0, np.nan], [np.nan, 1.0]]), "correlation must be finite"),
         (np.array([[1.0, np.inf], [np.inf, 1.0]]), "correlation must be finite"),
         (np.array([[2.0, 0.1], [0.1, 2.0]]), "ones on its diagonal"),
+        (np.array([[1.0, 2.0], [2.0, 1.0]]), "from -1 to 1 everywhere"),
     ],
 )
 def test_what_is_no_correlation_is_refused(matrix: np.ndarray, sentence: str) -> None:

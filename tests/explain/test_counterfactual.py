@@ -23,6 +23,7 @@ from toys import (
 
 from recexplain.counterfactual import CLOSE, Options, Question, ask, checked_scores, verdicts
 from recexplain.errors import OptionError, RecExplainError, UnknownIdError
+from recexplain.recommender import top_items
 from recexplain.vocabulary import Vocabulary
 
 PLAIN = [
@@ -342,16 +343,19 @@ class Returning(Wrapper):
         return self.change(super().scores(histories))
 
 
-def test_scores_are_taken_as_float32_so_that_ranking_and_verdict_agree() -> None:
-    """In float64 item 4 leads item 3 by less than float32 tells apart: it is a tie, and 3 comes first."""
-    recommender = Returning(
-        Voting(votes_of(4, [(1, 3, 1), (2, 3, 1)])),
-        lambda s: np.where(np.arange(5) == 4, s[:, [3]].astype(np.float64) * (1 + 1e-12), s),
-    )
-    question = question_of(recommender, [1, 2])
-    assert question.target == 3
-    assert verdicts(recommender, [(question, (0,)), (question, (1,))]) == [False, False]
-    assert checked_scores(Returning(recommender, lambda s: s.tolist()), [np.array([1])]).dtype == np.float32
+def test_what_float32_does_not_tell_apart_is_told_apart_where_scores_are_float64() -> None:
+    """Item 4 leads item 3 by a hair, which is none in float32: there it is a tie, and 3 comes first."""
+    votes = Voting(votes_of(4, [(1, 3, 1), (2, 3, 1)]))
+    large = Returning(votes, lambda s: np.where(np.arange(5) == 4, s[:, [3]].astype(np.float64) * (1 + 1e-12), s))
+    for recommender, first in ((large, 4), (Returning(large, lambda s: s.astype(np.float32)), 3)):
+        question = question_of(recommender, [1, 2])
+        assert question.target == first
+        for position in (0, 1):  # ranking and verdict agree
+            after = top_items(checked_scores(recommender, [question.without((position,))])[0], question.history, 1)
+            assert verdicts(recommender, [(question, (position,))]) == [question.is_changed(after.tolist())]
+    listed = checked_scores(Returning(votes, lambda s: s.tolist()), [np.array([1])])
+    assert listed.dtype == np.float64
+    assert checked_scores(Returning(votes, lambda s: s.astype(np.float16)), [np.array([1])]).dtype == np.float32
 
 
 @pytest.mark.parametrize(

@@ -211,10 +211,9 @@ def test_another_model_is_named_in_every_row(recommender: Any, explanations: lis
     assert failures[0] == Failure(0, "0", "model_hash: it is about another one (model) than the checkpoint's (other)")
 
 
-def test_rows_without_a_digest_are_of_the_first_version_and_are_replayed_all_the_same(
-    recommender: Any, explanations: list[Explanation]
-) -> None:
-    assert verify(recommender, [replace(one, digest="") for one in explanations]) == []
+def test_a_row_whose_digest_was_taken_away_is_named(recommender: Any, explanations: list[Explanation]) -> None:
+    failures = verify(recommender, [replace(explanations[0], digest="", explainer="exhaustive"), *explanations[1:]])
+    assert failures == [Failure(0, "0", "digest: it has none, so that a change of the row would not be seen")]
 
 
 def test_a_single_item_that_may_not_be_the_cheapest_is_irreducible_and_holds(recommender: Any) -> None:
