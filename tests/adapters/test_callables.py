@@ -297,3 +297,15 @@ def test_it_travels_to_workers() -> None:
     again = pickle.loads(pickle.dumps(recommender))  # noqa: S301  our own
     assert isinstance(again, CallableRecommender)
     np.testing.assert_array_equal(again.scores([np.array([1])]), recommender.scores([np.array([1])]))
+
+
+def test_large_scores_are_told_apart() -> None:
+    """In float32 these would all be equal."""
+
+    def large(histories: list[list[Any]]) -> list[list[float]]:
+        return [[0, 0, 1e8 + 3 * ("a" in history), 1e8 + 1] for history in histories]
+
+    recommender = from_callable(large, list("abcd"), max_length=3)
+    found = recexplain.explain(recommender, ["a", "b"], k=2)
+    assert (found.before, found.items, found.replacement, found.status) == (("c", "d"), ("a",), "d", "optimal")
+    assert recexplain.verify(recommender, [found]) == []

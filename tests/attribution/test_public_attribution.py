@@ -1,5 +1,6 @@
 """`recexplain.attribute`, used with one's own ids; occlusion by hand."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,21 @@ def test_occlusion_by_hand(removal: str) -> None:
     np.testing.assert_array_equal(found, [np.nan, 2, -1, 0.5])
     alone = recexplain.attribute(Voting(VOTES), [1], 9, "occlusion", removal=removal)
     np.testing.assert_array_equal(alone, [2])
+
+
+class Forgetful(Voting):
+    """Is handed four items, and does not look at the oldest of them."""
+
+    n_ignored = 1
+
+    def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
+        return super().scores([history[1:] for history in histories])
+
+
+@pytest.mark.parametrize("removal", ["delete", "pad"])
+def test_occlusion_of_what_a_recommender_is_handed_and_does_not_look_at(removal: str) -> None:
+    found = recexplain.attribute(Forgetful(VOTES, max_length=4), [5, 4, 1, 2, 3], 9, "occlusion", removal=removal)
+    np.testing.assert_array_equal(found, [np.nan, np.nan, 2, -1, 0.5])
 
 
 def test_what_closes_up_moves_and_what_stays_does_not() -> None:

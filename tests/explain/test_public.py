@@ -144,12 +144,25 @@ def test_wrong_options_stop_before_any_work(recommender: Attentive) -> None:
         recexplain.explain_many(recommender, [["alien", "brazil"]], change="other")
     with pytest.raises(recexplain.OptionError, match="explainer must be one of causal, cleann"):
         recexplain.explain_many(recommender, [["alien", "brazil"]], explainer="other")
+    for odd in (None, 5):
+        with pytest.raises(recexplain.OptionError, match=f"or an object with search, not {odd}"):
+            recexplain.explain(recommender, ["alien", "brazil"], explainer=odd)  # type: ignore[arg-type]
+    with pytest.raises(recexplain.OptionError, match="max_seconds must be above 0, or null for no limit, not inf"):
+        recexplain.explain(recommender, ["alien", "brazil"], max_seconds=float("inf"))
     with pytest.raises(recexplain.UnknownIdError, match="item 'zorro'"):
         recexplain.explain(recommender, ["alien", "zorro"])
     with pytest.raises(KeyError):
         recexplain.explain(recommender, ["alien", "brazil"], target="zorro")
     with pytest.raises(recexplain.OptionError, match="Voting has none"):
         recexplain.explain(Voting(VOTES), [1, 2], explainer="cleann")
+
+
+def test_numbers_of_numpy_are_numbers(recommender: Attentive) -> None:
+    asked = {"k": np.int64(2), "seed": np.int32(3), "tau": np.float32(0.5), "max_evaluations": np.int64(9)}
+    found = recexplain.explain(recommender, ["alien", "brazil"], change="list", **asked)
+    plain = {name: value.item() for name, value in asked.items()}
+    assert found == recexplain.explain(recommender, ["alien", "brazil"], change="list", **plain)
+    assert recexplain.Explanation.from_json(found.to_json()) == found
 
 
 def test_from_a_checkpoint_to_a_sentence(tmp_path: Path) -> None:
