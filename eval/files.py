@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,18 @@ from typing import Any
 from recexplain.errors import OptionError
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, then rename it."""
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file under a temporary name piece by piece, then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
+    with temporary.open("wb") as file:
+        file.writelines(pieces)
     temporary.replace(path)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, then rename it."""
+    write_pieces(path, [content])
 
 
 def write_text(path: Path, content: str) -> None:

@@ -1,11 +1,12 @@
 """The entry `recexplain verify`: explanations and a checkpoint -> what does not hold, a line each."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, TextIO
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -16,7 +17,7 @@ from recexplain.errors import DataError, OptionError, RecExplainError, is_whole
 from recexplain.evaluation.audit_run import read_counted
 from recexplain.evaluation.audit_staging import Users
 from recexplain.evaluation.config import AnyCheckpoint, checkpoint_in, dataset_of
-from recexplain.evaluation.files import write_text
+from recexplain.evaluation.files import write_pieces
 from recexplain.evaluation.progress import shown
 from recexplain.explanation import Explanation
 from recexplain.recommender import Recommender
@@ -34,17 +35,39 @@ def verify(config: DictConfig, out: Path) -> int:
     n, failures = _looked_through(path, config.limit)  # a row that cannot be read stops here
     recommender, dataset, problem = _model_and_data(config)
     failures += [Failure(-1, None, problem)] if problem else []
-    console = Console(soft_wrap=True)
     rows = enumerate(shown(islice(explanations_in(path), config.limit), n, "verifying"))
-    for failure in _failures(rows, recommender, dataset, config.max_evaluations):
-        failures.append(failure)
+    console, named = Console(soft_wrap=True), {failure.row for failure in failures if failure.row >= 0}
+    n_named, last = len(named), -1
+    with TemporaryFile("w+", encoding="utf-8") as kept:  # all rows may have failures, of another checkpoint say
+        for failure in failures:
+            _keep(failure, kept)
+        for failure in _failures(rows, recommender, dataset, config.max_evaluations):
+            _keep(failure, kept)
+            n_named, last = n_named + (failure.row != last and failure.row not in named), failure.row
+        for failure in _kept(kept):
+            where = "" if failure.row < 0 else f"row {failure.row}, user {failure.user}: "
+            console.print(escape(where + failure.reason), highlight=False)
+        console.print(f"{n:,} explanations, {n_named:,} of them with failures", highlight=False)
+        write_pieces(out / "failures.json", _as_json(_kept(kept)))
+    return 1 if failures or n_named else 0
+
+
+def _keep(failure: Failure, kept: TextIO) -> None:
+    kept.write(json.dumps(asdict(failure)) + "\n")
+
+
+def _kept(kept: TextIO) -> Iterator[Failure]:
+    kept.seek(0)
+    return (Failure(**json.loads(line)) for line in kept)
+
+
+def _as_json(failures: Iterable[Failure]) -> Iterator[bytes]:
+    """Yield a JSON list, an element at a time."""
+    before = "["
     for failure in failures:
-        where = "" if failure.row < 0 else f"row {failure.row}, user {failure.user}: "
-        console.print(escape(where + failure.reason), highlight=False)
-    n_rows = len({failure.row for failure in failures if failure.row >= 0})
-    console.print(f"{n:,} explanations, {n_rows:,} of them with failures", highlight=False)
-    write_text(out / "failures.json", json.dumps([asdict(failure) for failure in failures], indent=2) + "\n")
-    return 1 if failures else 0
+        yield (before + json.dumps([asdict(failure)], indent=2)[1:-2]).encode()
+        before = ","
+    yield b"[]\n" if before == "[" else b"\n]\n"
 
 
 def _looked_through(path: Path, limit: int | None) -> tuple[int, list[Failure]]:

@@ -13,6 +13,7 @@ from recexplain.errors import DataError
 from recexplain.explanation import Explanation
 
 ROWS = 500  # read at once
+GROUP = 10_000  # rows of a row group at most: whoever reads a file holds one
 
 _TEXTS, _PLACES, _NUMBERS = pa.list_(pa.string()), pa.list_(pa.int32()), pa.list_(pa.float64())
 
@@ -62,7 +63,7 @@ def parquet_bytes(explanations: Iterable[Explanation]) -> bytes:
     """Return the content of an `explanations.parquet`."""
     table = pa.Table.from_pylist([explanation.to_dict() for explanation in explanations], schema=SCHEMA)
     buffer = io.BytesIO()
-    pq.write_table(table, buffer)
+    pq.write_table(table, buffer, row_group_size=GROUP)
     return buffer.getvalue()
 
 
@@ -99,7 +100,7 @@ def explanations_in(path: str | Path) -> Iterator[Explanation]:
 
 def _rows(path: Path) -> Iterator[Any]:
     if path.suffix == ".parquet":
-        with pq.ParquetFile(path, memory_map=False) as file:
+        with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
             for batch in file.iter_batches(ROWS):
                 yield from batch.to_pylist()
         return

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,3 +40,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of checkpoints that RecBole itself has written, and what it says of its test histories."""
+    folder = tmp_path_factory.mktemp("recbole")
+    program = Path(__file__).parent / "adapters" / "recbole_write.py"
+    done = subprocess.run([sys.executable, "-P", program, folder], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from toys import Voting, Wrapper, random_votes
 from recexplain.checkpoint import Checkpoint, build_model, save_checkpoint
 from recexplain.counterfactual import Options
 from recexplain.evaluation.audit_kernel import Job
+from recexplain.evaluation.audit_staging import Census
 from recexplain.evaluation.config import record
 from recexplain.explainers import Recency
 from recexplain.interactions import Interactions
@@ -72,6 +73,22 @@ class Broken:
 
     def __call__(self) -> Any:
         return _Broken(self.how, Path(self.marks), self.times)
+
+
+@dataclass(eq=False)
+class Added:
+    """Counts of people, and which processes have added them up."""
+
+    n_people: int
+    by: list[int] = field(default_factory=list)
+
+    def merge(self, other: "Added") -> None:
+        self.n_people += other.n_people
+        self.by += [*other.by, os.getpid()]
+
+
+def added(buckets: Sequence[Census]) -> Added:
+    return Added(sum(one.n_people for one in buckets))
 
 
 def job(recommender: Any = voting) -> Job:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from audit_toys import Broken, job, people, report_of, rows_of, untrained, voting, write_csv
+from audit_toys import Broken, added, job, people, report_of, rows_of, untrained, voting, write_csv
 
 import recexplain
 from recexplain.errors import DataError
@@ -94,6 +94,31 @@ def test_rows_report_and_going_on_are_those_of_the_local_engine(
     assert said.endswith("parts/b.csv, line 2: the row has 2 cells, the columns are user_id, item_id, timestamp")
     assert not Path("broken/staged").exists()
     assert not Path("broken/explanations").exists()
+
+
+@pytest.mark.parametrize("model", ["SASRec", "FPMC"])  # the other scores for a user, by the ids of the data
+def test_a_checkpoint_of_recbole_is_audited_as_locally(model: str, written: Path) -> None:
+    write_csv(Path("people.csv"), {user: ["i3", "i12", "i5", "i25"] for user in ("u1", "u2", "new")})
+    table = ["histories.path=people.csv", "data=interactions", f"data.path={written / 'tiny' / 'tiny.inter'}"]
+    for name, more in (("data", []), ("table", table)):
+        assert audit(written / f"{model}.pth", f"{name}-local", *more) == 0
+        assert audit(written / f"{model}.pth", f"{name}-spark", *more, *SPARK) == 0
+        assert rows_of(f"{name}-spark") == rows_of(f"{name}-local")
+        assert report_of(f"{name}-spark") == report_of(f"{name}-local")
+    unknown = {row["user"]: row["error"] for row in rows_of("table-spark") if row["status"] == "error"}
+    assert unknown == ({"new": "user 'new' is not one of the 30 users of its data"} if model == "FPMC" else {})
+    assert sum(row["status"] != "error" for row in rows_of("data-spark")) > 20
+
+
+def test_tasks_add_up_counts_among_themselves(session: "SparkSession", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(session.sparkContext), "defaultParallelism", 9)  # cores
+    census = [Census(bucket, bucket + 1, 0, 0, "") for bucket in range(20)]
+    counts, n = SparkEngine("local[2,4]", None).counts(added, census)
+    waves = list(counts)
+    assert n == len(waves) == 3  # nine buckets, nine, two: one a task
+    assert [one.n_people for one in waves] == [sum(range(1, 10)), sum(range(10, 19)), 19 + 20]
+    assert [len(one.by) for one in waves] == [8, 8, 1]
+    assert waves[0].by.count(os.getpid()) == 2  # three of nine came here
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """`recexplain verify`: a line for each thing that does not hold, and status 1; silence and 0 where all holds."""
 
 import json
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 from recexplain.checkpoint import Checkpoint, build_model, save_checkpoint
 from recexplain.evaluation import cli
+from recexplain.evaluation import verify as verify_entry
 from recexplain.evaluation.config import record
 from recexplain.explanation import Explanation
 from recexplain.interactions import Interactions
@@ -71,7 +73,7 @@ def explanations_of(folder: Path) -> list[Explanation]:
 
 def test_what_was_written_holds(folder: Path, verify: Verify) -> None:
     assert verify() == (0, ["10 explanations, 0 of them with failures"])
-    assert json.loads(Path("v/failures.json").read_text()) == []
+    assert Path("v/failures.json").read_text() == "[]\n"
     assert verify(f"explanations={folder / 'out' / 'explanations.jsonl'}", "limit=3", "max_evaluations=null") == (
         0,
         ["3 explanations, 0 of them with failures"],
@@ -95,7 +97,36 @@ def test_a_tampered_row_is_named_and_the_status_is_1(folder: Path, verify: Verif
                 "10 explanations, 1 of them with failures",
             ],
         )
-    assert [failure["row"] for failure in json.loads(Path("v/failures.json").read_text())] == [number, number]
+    text = Path("v/failures.json").read_text()
+    assert [failure["row"] for failure in json.loads(text)] == [number, number]
+    assert text == json.dumps(json.loads(text), indent=2) + "\n"
+
+
+class Reason(str):
+    """A text of which it can be seen whether it is still held."""
+
+    __slots__ = ("__weakref__",)
+
+
+def test_neither_rows_nor_failures_are_held(
+    folder: Path, verify: Verify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [replace(one, user=f"p{number}") for number, one in enumerate(explanations_of(folder) * 5)]
+    (tmp_path / "many.parquet").write_bytes(parquet_bytes(rows))
+    held = weakref.WeakSet[Explanation | Reason]()
+
+    def failing(_: object, explanation: Explanation, **_more: object) -> Iterator[Reason]:
+        reason = Reason(f"a reason of {explanation.user}")
+        held.add(explanation)
+        held.add(reason)
+        assert len(held) <= 4
+        yield reason
+
+    monkeypatch.setattr(verify_entry, "failures_of", failing)
+    status, lines = verify("explanations=many.parquet")
+    assert (status, lines[-1]) == (1, "50 explanations, 50 of them with failures")
+    reasons = [line for line in lines if "a reason of" in line]
+    assert reasons == [f"row {number}, user p{number}: a reason of p{number}" for number in range(50)]
 
 
 def test_another_history_than_that_of_the_data_is_named(folder: Path, verify: Verify, tmp_path: Path) -> None:
