@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from recexplain.errors import OptionError, is_whole
-from recexplain.recommender import Recommender, keeps_places, n_ignored, n_unseen, number_of, top_items
+from recexplain.recommender import Recommender, keeps_places, n_ignored, n_unseen, number_of, precise, top_items
 
 Candidate = tuple[int, ...]  # positions of the whole history, ascending
 
@@ -271,12 +271,10 @@ def ask(
 def checked_scores(recommender: Recommender, histories: Sequence[np.ndarray]) -> np.ndarray:
     """Return the scores of histories, as float64 unless they are float32.
 
-    `OptionError` where they have another shape, NaN or infinity.
-
-    Minus infinity is allowed: such an item is never recommended.
+    `OptionError` where they have another shape, NaN or infinity. Minus infinity is allowed: such an item is never
+    recommended.
     """
-    scores = np.asarray(recommender.scores(histories))
-    scores = scores.astype(np.result_type(scores, np.float32), copy=False)
+    scores = precise(recommender.scores(histories))
     expected = (len(histories), recommender.n_items + 1)
     if scores.shape != expected:
         raise OptionError(f"the recommender returned scores of shape {scores.shape}, not {expected}")

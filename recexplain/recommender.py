@@ -102,6 +102,12 @@ def asked_for(recommender: Recommender, user: object) -> Recommender:
     return recommender.for_user(user) if user is not None and needs_user(recommender) else recommender
 
 
+def precise(scores: object) -> np.ndarray:
+    """Return scores as the float32 that they are, or as float64, which tells apart what any other kind does."""
+    found = np.asarray(scores)
+    return found if found.dtype == np.float32 else found.astype(np.float64)
+
+
 def top_items(scores: np.ndarray, seen: Sequence[int] | np.ndarray, k: int) -> np.ndarray:
     """Return the k best items of scores, (n_items + 1,), best first, none of them seen; equal scores: smaller first.
 
@@ -110,7 +116,7 @@ def top_items(scores: np.ndarray, seen: Sequence[int] | np.ndarray, k: int) -> n
     >>> top_items(np.array([-np.inf, 3.0, 1.0, 3.0, 2.0], dtype=np.float32), [4], 2)
     array([1, 3])
     """
-    open_scores = np.array(scores, dtype=np.result_type(scores, np.float32))
+    open_scores = np.array(precise(scores))
     open_scores[0] = -np.inf
     open_scores[np.asarray(seen, dtype=np.int64)] = -np.inf
     n_open = int(np.isfinite(open_scores).sum())

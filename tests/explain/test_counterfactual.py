@@ -353,9 +353,12 @@ def test_what_float32_does_not_tell_apart_is_told_apart_where_scores_are_float64
         for position in (0, 1):  # ranking and verdict agree
             after = top_items(checked_scores(recommender, [question.without((position,))])[0], question.history, 1)
             assert verdicts(recommender, [(question, (position,))]) == [question.is_changed(after.tolist())]
-    listed = checked_scores(Returning(votes, lambda s: s.tolist()), [np.array([1])])
-    assert listed.dtype == np.float64
-    assert checked_scores(Returning(votes, lambda s: s.astype(np.float16)), [np.array([1])]).dtype == np.float32
+    for given, dtype in (
+        (lambda s: s.tolist(), np.float64),
+        (lambda s: s.astype(np.float16), np.float64),
+        (lambda s: s, np.float32),
+    ):
+        assert checked_scores(Returning(votes, given), [np.array([1])]).dtype == dtype
 
 
 @pytest.mark.parametrize(
