@@ -195,6 +195,8 @@ def load(
     checkpoint names, if they are there. Its scores are those of RecBole's full ranking; `docs/recbole.md` lists the
     models. `CheckpointError` for a file that is missing, damaged, of another kind, or does not fit the data.
     """
+    if not isinstance(path, str | Path):
+        raise OptionError(f"a checkpoint is the path of a file, not {path!r}")
     path = Path(path)
     try:
         checkpoint = read_checkpoint(path)

@@ -168,6 +168,9 @@ def _trainer_options(config: DictConfig) -> dict[str, Any]:
     """
     quiet()
     options: dict[str, Any] = {"logger": False, **plain(config)["trainer"]}
+    clip = options.get("gradient_clip_val")
+    if clip is not None and not (isinstance(clip, int | float) and clip >= 0):
+        raise OptionError(f"trainer.gradient_clip_val must be 0 or more, or null for no bound, not {clip!r}")
     try:
         tried = L.Trainer(**options, enable_checkpointing=False, enable_progress_bar=False)
     except (TypeError, ValueError, MisconfigurationException) as error:

@@ -120,6 +120,12 @@ def test_a_wrong_option_of_explain(option: str, refuse: Refuse, checkpoint: Path
     assert sentence.startswith(EXPLAIN[option])
 
 
+@pytest.mark.parametrize("entry", ["explain", "evaluate", "audit"])
+def test_a_category_that_no_item_has(entry: str, refuse: Refuse, checkpoint: Path, finished: Path) -> None:
+    asked = ["change=enters", "wanted_category=Opera"]
+    assert "the category 'Opera' is not " in refuse(entry, f"checkpoint={checkpoint}", f"out={finished}", *asked)
+
+
 TRAIN = {
     "data=other": "In 'train': Could not find 'data/other'",
     "data=interactions": "Missing mandatory value: data.path",
@@ -134,6 +140,7 @@ TRAIN = {
     "recipe.lr=0": "recipe.lr must be above 0",
     "limit=x": "limit must be a whole number of 1 or more, or null for everyone, not 'x'",
     "seed=x": "seed must be a whole number of 0 or more, not 'x'",
+    "trainer.gradient_clip_val=-1": "trainer.gradient_clip_val must be 0 or more, or null for no bound, not -1",
     "trainer.accelerator=toaster": "trainer cannot be built from these options: You selected an invalid accelerator",
     "trainer.precision=x": "trainer cannot be built from these options: Precision 'x' is invalid",
     "+trainer.other=1": "trainer cannot be built from these options: ",

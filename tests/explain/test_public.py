@@ -147,6 +147,8 @@ def test_wrong_options_stop_before_any_work(recommender: Attentive) -> None:
     for odd in (None, 5):
         with pytest.raises(recexplain.OptionError, match=f"or an object with search, not {odd}"):
             recexplain.explain(recommender, ["alien", "brazil"], explainer=odd)  # type: ignore[arg-type]
+    with pytest.raises(recexplain.OptionError, match="a checkpoint is the path of a file, not None"):
+        recexplain.load(None)  # type: ignore[arg-type]
     with pytest.raises(recexplain.OptionError, match="max_seconds must be above 0, or null for no limit, not inf"):
         recexplain.explain(recommender, ["alien", "brazil"], max_seconds=float("inf"))
     with pytest.raises(recexplain.UnknownIdError, match="item 'zorro'"):
