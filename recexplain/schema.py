@@ -13,6 +13,7 @@ from recexplain.errors import DataError
 from recexplain.explanation import Explanation
 
 ROWS = 500  # read at once
+BUFFER = 2**16  # bytes of a column read at once: else as much as a row group has, which others may have written
 GROUP = 10_000  # rows of a row group at most: whoever reads a file holds one
 
 _TEXTS, _PLACES, _NUMBERS = pa.list_(pa.string()), pa.list_(pa.int32()), pa.list_(pa.float64())
@@ -100,7 +101,7 @@ def explanations_in(path: str | Path) -> Iterator[Explanation]:
 
 def _rows(path: Path) -> Iterator[Any]:
     if path.suffix == ".parquet":
-        with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+        with pq.ParquetFile(path, memory_map=False, buffer_size=BUFFER, pre_buffer=False) as file:
             for batch in file.iter_batches(ROWS):
                 yield from batch.to_pylist()
         return

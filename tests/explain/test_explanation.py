@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import types
 import weakref
 from collections.abc import Callable, Iterator
@@ -9,6 +11,7 @@ from dataclasses import FrozenInstanceError, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -233,6 +236,20 @@ def test_a_file_is_read_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             assert one.user == f"u{number}"
             assert len(held) <= 2
         assert number == 1999
+
+
+def test_a_large_row_group_is_not_read_whole(tmp_path: Path) -> None:
+    draw, path = np.random.default_rng(0), tmp_path / "large.parquet"
+    rows = [replace(FOUND, user=draw.bytes(1000).hex()).to_dict() for _ in range(16 * ROWS)]
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path, row_group_size=len(rows))
+    program = (
+        "import sys, pyarrow; from recexplain.schema import explanations_in; "
+        "print(sum(1 for _ in explanations_in(sys.argv[1])), pyarrow.default_memory_pool().max_memory())"
+    )
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+    n, most = map(int, done.stdout.split())
+    assert n == len(rows)
+    assert 0 < most < path.stat().st_size * 3 / 4
 
 
 ODD = {
