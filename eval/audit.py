@@ -36,6 +36,7 @@ from recexplain.evaluation.people import counted
 from recexplain.explainers import Popularity
 from recexplain.explanation import STATUSES
 from recexplain.report.audit import audit_page
+from recexplain.report.parts import people
 from recexplain.sequences import Dataset
 
 GATE_FAILED = 3
@@ -219,7 +220,7 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
     outcomes, counts = report["outcomes"], report["counts"]
     found, run = outcomes["explained"], report["run"]
     statuses = [f"{name} {outcomes['statuses'][name]['n']:,}" for name in STATUSES if outcomes["statuses"][name]["n"]]
-    lines = [f"{counts['people_in']:,} people in, {counts['people_out']:,} out: {', '.join(statuses)}"]
+    lines = [f"{people(counts['people_in'])} in, {counts['people_out']:,} out: {', '.join(statuses)}"]
     if found["n"]:
         lines.append(
             f"explained {found['share']:.1%} ({found['low']:.1%} to {found['high']:.1%}), items removed "
@@ -228,5 +229,5 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
     flags = [f"{one['name']} {one['n_flags']}" for one in report["slices"]["dimensions"] if one["n_flags"]]
     if flags:
         lines.append(f"flagged gaps between groups: {', '.join(flags)}")
-    lines += [f"  error of {one['people']:,} people: {one['reason']}" for one in report["errors"][:5]]
+    lines += [f"  error of {people(one['people'])}: {one['reason']}" for one in report["errors"][:5]]
     return [*lines, f"{run['explained_in_this_run']:,} of them in this run, {run['seconds']:.0f} s"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from recexplain.explanation import HIGH_NULL_RATE, STATUSES
 from recexplain.report.charts import Value, columns_svg, rows_svg
-from recexplain.report.page import LABELS, MEANINGS, REMOVALS, number, percent
+from recexplain.report.page import LABELS, MEANINGS, REMOVALS, counted, number, percent
 from recexplain.report.parts import (
     NONE,
     Cell,
@@ -118,7 +118,7 @@ def outcomes(report: Report) -> Section:
     proven = report["none_found_proven_up_to"]
     if proven:
         heads = ("nothing found, all sets tested up to", "people")
-        tables.append(table(heads, [[f"{size} items", Cell(number(n))] for size, n in proven.items()]))
+        tables.append(table(heads, [[counted(int(size), "item"), Cell(number(n))] for size, n in proven.items()]))
     if report["errors"]:
         reasons = [[one["reason"], Cell(number(one["people"]))] for one in report["errors"][:LEADERS]]
         tables.append(table(("could not be explained, because", "people"), reasons))
@@ -180,12 +180,12 @@ def leaders(report: Report) -> Section | None:
         "recommended": ("recommended most", "lists"),
     }
     tables = []
-    for kind, (title, counted) in kinds.items():
+    for kind, (title, what) in kinds.items():
         items = report["items"].get(kind, [])[:LEADERS]
         if not items:
             continue
         weighed = "weight" in items[0]
-        heads = [title, counted, *(["weight"] if weighed else []), "in histories"]
+        heads = [title, what, *(["weight"] if weighed else []), "in histories"]
         rows = [
             [
                 Cell(short(one["title"])),

@@ -142,7 +142,7 @@ def test_a_sample_does_not_go_by_order(own: Path, whole: Path) -> None:
     assert {row["user"] for row in rows_of("other")} != {row["user"] for row in drawn}
 
 
-def test_unknown_items_are_an_error_or_left_out(own: Path) -> None:
+def test_unknown_items_are_an_error_or_left_out(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     histories = {"x": ["1", "new", "2", "3"], "y": ["4", "5", "6"], "z": ["new", "newer"]}
     write_csv(Path("ratings.csv"), histories)
     assert audit(own, "out", "histories.path=ratings.csv") == 0
@@ -155,6 +155,9 @@ def test_unknown_items_are_an_error_or_left_out(own: Path) -> None:
     assert [row["status"] == "error" for row in rows_of("dropped")] == [False, False, True]
     counts = report_of("dropped")["counts"]
     assert (counts["items_in_histories"], counts["unknown_items_left_out"], counts["people_out"]) == (6, 3, 3)
+    lines = capsys.readouterr().out.splitlines()
+    assert "  error of 2 people: item '…' is not in the catalogue of 30 items" in lines
+    assert any(line.startswith("  error of 1 person: ") for line in lines)
 
 
 def test_gates_end_a_run_with_status_3(own: Path, whole: Path, capsys: pytest.CaptureFixture[str]) -> None:

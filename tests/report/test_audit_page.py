@@ -103,6 +103,8 @@ def test_the_figures_stand_in_their_tables(html: str) -> None:
         ["optimal", "6", "60 % 25 to 75 %"], ["irreducible", "2", "20 % 25 to 75 %"],
         ["none found", "1", "10 % 25 to 75 %"], ["error", "1", "10 % 25 to 75 %"],
     ]  # fmt: skip
+    sizes = audit_page(report() | {"none_found_proven_up_to": {"1": 3, "2": 1}})
+    assert rows_of(sizes, "nothing found, all sets tested up to")[1:] == [["1 item", "3"], ["2 items", "1"]]
     assert rows_of(html, "could not be explained, because")[1] == [f"no {EVIL}", "1"]
     assert rows_of(html, "not audited, because")[1] == [f"not drawn {EVIL}", "2"]
     assert rows_of(html, "most critical")[1] == [EVIL, "3", "1.50", "7"]
