@@ -125,7 +125,7 @@ def _users(config: DictConfig, checkpoint: AnyCheckpoint) -> UserTable | None:
         words = WORDS
     header = None if values["header"] is None else tuple(values["header"])
     columns = tuple(dict.fromkeys(values["columns"]))
-    crossed = tuple(dict.fromkeys(tuple(dict.fromkeys(names)) for names in values["crossed"]))
+    crossed = tuple(dict.fromkeys(map(tuple, values["crossed"])))
     found = {"path": str(path), "columns": columns, "crossed": crossed, "header": header, "words": words}
     return UserTable(**values | found)
 

@@ -120,6 +120,11 @@ def test_a_wrong_option_of_explain(option: str, refuse: Refuse, checkpoint: Path
     assert sentence.startswith(EXPLAIN[option])
 
 
+def test_a_head_that_the_model_lacks_stops_an_audit(refuse: Refuse, checkpoint: Path, finished: Path) -> None:
+    said = refuse("audit", f"checkpoint={checkpoint}", f"out={finished}", "explainer.heads=9")
+    assert said.startswith("heads must be below ")
+
+
 @pytest.mark.parametrize("entry", ["explain", "evaluate", "audit"])
 def test_a_category_that_no_item_has(entry: str, refuse: Refuse, checkpoint: Path, finished: Path) -> None:
     asked = ["change=enters", "wanted_category=Opera"]

@@ -164,6 +164,10 @@ def test_somebody_twice_or_nobody_is_named(folder: Path, verify: Verify, tmp_pat
         1,
         ["row 10, user u4: digest: the same row stands here twice", "11 explanations, 1 of them with failures"],
     )
+    nameless = [replace(one, user=None) for one in (rows[4], rows[4])]
+    nameless = [replace(one, digest=one.fingerprint()) for one in nameless]
+    (tmp_path / "t.parquet").write_bytes(parquet_bytes(nameless))
+    assert not any("twice" in line for line in verify("explanations=t.parquet")[1])
     (tmp_path / "t.parquet").write_bytes(parquet_bytes([]))
     words = [f"checkpoint={folder / '1.ckpt'}", "explanations=t.parquet", "out=v"]
     assert cli.main(["verify", *words]) == 2
