@@ -1,9 +1,11 @@
 """What an explainer may ask of a recommender, and what it recommends."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
+import torch
 
 from recexplain.errors import OptionError, UnknownIdError
 from recexplain.vocabulary import Vocabulary
@@ -100,6 +102,20 @@ def asked_for(recommender: Recommender, user: object) -> Recommender:
     `UnknownIdError` for a user that it does not know.
     """
     return recommender.for_user(user) if user is not None and needs_user(recommender) else recommender
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread: how sums are rounded may depend on their number.
+
+    A thread of Python that first uses torch meanwhile keeps the one.
+    """
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def precise(scores: object) -> np.ndarray:

@@ -16,7 +16,7 @@ from recexplain.causal.icd import IcdOptions, learn_pag
 from recexplain.causal.pds import PdsTree, PdsWalks, pds_tree, pds_walks
 from recexplain.counterfactual import Question
 from recexplain.errors import OptionError, is_whole
-from recexplain.recommender import AttentiveRecommender
+from recexplain.recommender import AttentiveRecommender, one_thread
 
 POOLED = ("each", "mean", "max", "rollout")
 COVARIANCES = ("raw", "centred")
@@ -111,8 +111,9 @@ class GraphOptions:
 
 
 def checked_attention(recommender: AttentiveRecommender, question: Question) -> np.ndarray:
-    """Return the attention, (layers, heads, m + 1, m + 1), of the newest m items and the target, last."""
-    attention = np.asarray(recommender.attention(question.visible, question.target))
+    """Return the attention, (layers, heads, m + 1, m + 1), of the newest m items and the target, last; by one thread."""
+    with one_thread():
+        attention = np.asarray(recommender.attention(question.visible, question.target))
     most = len(question.visible) + 1
     if attention.ndim != 4 or min(attention.shape) < 1 or not 2 <= attention.shape[-1] <= most:
         raise OptionError(

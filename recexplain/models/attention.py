@@ -1,10 +1,14 @@
 """Attention of a Transformer layer: one fast path for scores, one open path that returns the weights."""
 
+from itertools import repeat
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  its usual name
 
 from recexplain.models.products import perceptron, through
+
+CACHED = 1_600  # places that a core's cache holds all of, while they are taken through a layer
 
 
 def attention_weights(query: Tensor, key: Tensor, allowed: Tensor) -> Tensor:
@@ -50,15 +54,16 @@ class SelfAttention(nn.Module):
         instead of one a key. The bias of the keys shifts all logits of a query alike, and drops out. `allowed`:
         (batch or 1, 1, 1, length) bool.
         """
-        dim = x.shape[2]
-        query = self._split(self.query(x[:, -1:])) / (dim // self.heads) ** 0.5
-        asking = torch.einsum("bhqd,hdx->bhqx", query, self.key.weight.view(self.heads, -1, dim)).squeeze(2)
-        logits = asking @ x.transpose(1, 2)  # (batch, heads, length)
+        batch, _, dim = x.shape
+        by_head = self.heads, dim // self.heads, dim
+        query = self.query(x[:, -1]).view(batch, *by_head[:2]).transpose(0, 1) / by_head[1] ** 0.5
+        asking = query @ self.key.weight.view(by_head)  # (heads, batch, dim)
+        logits = asking.transpose(0, 1) @ x.transpose(1, 2)  # (batch, heads, length)
         if allowed is not None:
             logits = logits.masked_fill(~allowed[:, :, 0], -torch.inf)
-        gathered = logits.softmax(-1) @ x  # (batch, heads, dim)
-        mixed = torch.einsum("bhx,hdx->bhd", gathered, self.value.weight.view(self.heads, -1, dim))
-        joined: Tensor = self.output(mixed.flatten(1)[:, None] + self.value.bias)
+        gathered = (logits.softmax(-1) @ x).transpose(0, 1)  # (heads, batch, dim)
+        mixed = gathered @ self.value.weight.view(by_head).transpose(1, 2)
+        joined: Tensor = self.output(mixed.transpose(0, 1).flatten(1)[:, None] + self.value.bias)
         return joined
 
     def explain(self, x: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,10 +100,18 @@ class Layer(nn.Module):
     def distinct(self, x: Tensor, where: Tensor, allowed: Tensor | None) -> Tensor:
         """Return the new states of `x[where]`, (batch, length, dim): of distinct states, (n, dim), and their numbers.
 
-        What depends on a state alone, its query, key and value, is computed once for each.
+        What depends on a state alone, its query, key and value, is computed once for each; the rest for some rows after
+        the others, on CPU.
         """
-        alone = [x, self.attention.query(x), self.attention.key(x), self.attention.value(x)]
-        x, query, key, value = F.embedding(where, torch.cat(alone, dim=-1)).chunk(4, dim=-1)
+        alone = torch.cat([x, self.attention.query(x), self.attention.key(x), self.attention.value(x)], dim=-1)
+        n_rows = max(1, CACHED // where.shape[1]) if x.device.type == "cpu" else len(where)
+        masks = repeat(allowed) if allowed is None or len(allowed) == 1 else allowed.split(n_rows)
+        parts = zip(where.split(n_rows), masks, strict=False)
+        return torch.cat([self._met(F.embedding(some, alone), mask) for some, mask in parts])
+
+    def _met(self, x: Tensor, allowed: Tensor | None) -> Tensor:
+        """Return the new states, (batch, places, dim), of states, queries, keys and values, all in the last axis."""
+        x, query, key, value = x.chunk(4, dim=-1)
         if self.training:
             return self._finish(x, self.attention.mix(query, key, value, allowed))
         gathered = self.attention.gathered(query, key, value, allowed)

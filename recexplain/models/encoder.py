@@ -59,11 +59,11 @@ class Encoder(nn.Module):
         """
         allowed = self._allowed_or_none(items, self.causal)
         first, *others = cast("list[Layer]", list(self.layers))
-        if others:
+        if others and len(items) > 1:
             x, where = self._distinct(items)
             x = first.distinct(x, where, allowed)
         else:
-            x, others = self._embed(items), [first]
+            x, others = self._embed(items), [first, *others]
         for layer in others[:-1]:
             x = layer(x, allowed)
         return others[-1].newest(x, None if allowed is None else allowed[:, :, -1:])[:, 0]

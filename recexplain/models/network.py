@@ -47,7 +47,8 @@ class NetworkRecommender:
 
     def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         """Return the score of every item after each history, (batch, n_items + 1) float32; column 0 is -inf."""
-        scores = np.full((len(histories), self.n_items + 1), -np.inf, dtype=np.float32)
+        scores = np.empty((len(histories), self.n_items + 1), dtype=np.float32)
+        scores[:, 0] = -np.inf
         lengths = np.array([min(len(history) + 1, self.model.encoder.n_places) for history in histories], dtype=int)
         with _evaluating(self.model):
             for rows in batches_of(lengths, PLACES.get(self.device.type, PLACES["cuda"])):
