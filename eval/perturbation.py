@@ -6,8 +6,8 @@ from math import ceil
 
 import numpy as np
 
-from recexplain.counterfactual import Question, checked_scores
-from recexplain.recommender import Recommender
+from recexplain.counterfactual import Question
+from recexplain.recommender import Recommender, checked_scores
 
 TENTHS = tuple(tenth / 10 for tenth in range(11))  # shares of the removable items, nothing removed first
 BINS = (0.01, 0.05, 0.1, 0.2, 0.5)  # of ERASER

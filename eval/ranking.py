@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from recexplain.counterfactual import checked_scores
-from recexplain.recommender import Recommender
+from recexplain.recommender import Recommender, checked_scores
 
 BATCH = 512
 

@@ -11,13 +11,13 @@ import numpy as np
 from rich.console import Console
 
 from recexplain.checkpoint import Checkpoint
-from recexplain.counterfactual import Options, Question, ask, checked_scores
+from recexplain.counterfactual import Options, Question, ask
 from recexplain.errors import OptionError
 from recexplain.evaluation.bootstrap import interval, means, resampled
 from recexplain.evaluation.journal import Journal
 from recexplain.evaluation.metrics import mcnemar
 from recexplain.explanation import Explanation
-from recexplain.recommender import Recommender, number_of, top_items
+from recexplain.recommender import Recommender, checked_scores, number_of, top_items
 from recexplain.report.board import Pair, Retrained, Retraining
 from recexplain.sequences import Histories, Split, leave_one_out
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 
 from recexplain.errors import OptionError, is_whole
-from recexplain.recommender import Recommender, keeps_places, n_ignored, n_unseen, number_of, one_thread, precise, top_items
+from recexplain.recommender import Recommender, checked_scores, keeps_places, n_ignored, n_unseen, number_of, top_items
 
 Candidate = tuple[int, ...]  # positions of the whole history, ascending
 
@@ -268,22 +267,6 @@ def ask(
         scale=max(1.0, abs(float(scores[target]))),
         user=user,
     )
-
-
-def checked_scores(recommender: Recommender, histories: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the scores of histories, as float64 unless they are float32; of one alone by one thread.
-
-    `OptionError` where they have another shape, NaN or infinity. Minus infinity is allowed: such an item is never
-    recommended.
-    """
-    with one_thread() if len(histories) == 1 else nullcontext():
-        scores = precise(recommender.scores(histories))
-    expected = (len(histories), recommender.n_items + 1)
-    if scores.shape != expected:
-        raise OptionError(f"the recommender returned scores of shape {scores.shape}, not {expected}")
-    if not (scores < np.inf).all():
-        raise OptionError("the recommender returned NaN or infinity among its scores")
-    return scores
 
 
 def measured(recommender: Recommender, asked: Sequence[tuple[Question, Candidate]]) -> np.ndarray:

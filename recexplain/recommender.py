@@ -1,7 +1,7 @@
 """What an explainer may ask of a recommender, and what it recommends."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
@@ -122,6 +122,22 @@ def precise(scores: object) -> np.ndarray:
     """Return scores as the float32 that they are, or as float64, which tells apart what any other kind does."""
     found = np.asarray(scores)
     return found if found.dtype == np.float32 else found.astype(np.float64)
+
+
+def checked_scores(recommender: Recommender, histories: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the scores of histories, as float64 unless they are float32; of one alone by one thread.
+
+    `OptionError` where they have another shape, NaN or infinity. Minus infinity is allowed: such an item is never
+    recommended.
+    """
+    with one_thread() if len(histories) == 1 else nullcontext():
+        scores = precise(recommender.scores(histories))
+    expected = (len(histories), recommender.n_items + 1)
+    if scores.shape != expected:
+        raise OptionError(f"the recommender returned scores of shape {scores.shape}, not {expected}")
+    if not (scores < np.inf).all():
+        raise OptionError("the recommender returned NaN or infinity among its scores")
+    return scores
 
 
 def top_items(scores: np.ndarray, seen: Sequence[int] | np.ndarray, k: int) -> np.ndarray:

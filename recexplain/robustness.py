@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from itertools import islice
 
-from recexplain.counterfactual import REMOVALS, Candidate, Question, checked_scores, verdicts
-from recexplain.recommender import Recommender, keeps_places
+from recexplain.counterfactual import REMOVALS, Candidate, Question, verdicts
+from recexplain.recommender import Recommender, checked_scores, keeps_places
 from recexplain.search import null_sets
 
 ROWS = 1024  # histories scored in one batch

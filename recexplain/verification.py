@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations, islice, takewhile
 from math import comb, inf
 
-from recexplain.counterfactual import Candidate, Options, Question, ask, checked_scores, verdicts
+from recexplain.counterfactual import Candidate, Options, Question, ask, verdicts
 from recexplain.errors import OptionError, RecExplainError, is_whole
 from recexplain.explainers.cases import Identified, Person
 from recexplain.explanation import Explanation
-from recexplain.recommender import Recommender, asked_for, id_of, number_of, top_items
+from recexplain.recommender import Recommender, asked_for, checked_scores, id_of, number_of, top_items
 from recexplain.robustness import ROWS, holds_under, null_rate
 from recexplain.search import SHOWN, criticality
 from recexplain.steps import sets_by_cost

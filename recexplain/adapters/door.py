@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recexplain.counterfactual import CLOSE, checked_scores
+from recexplain.counterfactual import CLOSE
 from recexplain.errors import OptionError, is_whole
-from recexplain.recommender import Recommender
+from recexplain.recommender import Recommender, checked_scores
 
 BATCH = 512  # histories that an adapter hands on at once
 LENGTHS = (1, 2, 3, 5, 8, 2, 13)  # of the histories that it is asked about, up to its window

@@ -6,9 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from recexplain.counterfactual import checked_scores
 from recexplain.errors import OptionError
-from recexplain.recommender import Recommender, n_ignored, n_unseen
+from recexplain.recommender import Recommender, checked_scores, n_ignored, n_unseen
 
 REMOVALS = ("delete", "pad", "mask")
 SCALARS = ("logit", "log_probability", "probability")

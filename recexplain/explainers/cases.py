@@ -7,10 +7,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from recexplain.counterfactual import Candidate, Options, Question, checked_scores
+from recexplain.counterfactual import Candidate, Options, Question
 from recexplain.errors import OptionError, RecExplainError
 from recexplain.explanation import Explanation
-from recexplain.recommender import Recommender, id_of, n_unseen, number_of, top_items
+from recexplain.recommender import Recommender, checked_scores, id_of, n_unseen, number_of, top_items
 from recexplain.robustness import Robust, robustness
 from recexplain.search import Result
 

@@ -111,7 +111,7 @@ class GraphOptions:
 
 
 def checked_attention(recommender: AttentiveRecommender, question: Question) -> np.ndarray:
-    """Return the attention, (layers, heads, m + 1, m + 1), of the newest m items and the target, last; by one thread."""
+    """Return the attention, (layers, heads, m + 1, m + 1), of the newest m items and the target: by one thread."""
     with one_thread():
         attention = np.asarray(recommender.attention(question.visible, question.target))
     most = len(question.visible) + 1

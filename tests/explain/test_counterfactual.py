@@ -21,9 +21,9 @@ from toys import (
     votes_of,
 )
 
-from recexplain.counterfactual import CLOSE, Options, Question, ask, checked_scores, verdicts
+from recexplain.counterfactual import CLOSE, Options, Question, ask, verdicts
 from recexplain.errors import OptionError, RecExplainError, UnknownIdError
-from recexplain.recommender import top_items
+from recexplain.recommender import checked_scores, top_items
 from recexplain.vocabulary import Vocabulary
 
 PLAIN = [
