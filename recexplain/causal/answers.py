@@ -4,6 +4,7 @@
 all of them, from whole arrays, and decides each one exactly as the test itself would.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
@@ -12,7 +13,7 @@ import numpy as np
 from recexplain.causal.independence import Independence, PartialCorrelation, bit_sets, p_value
 from recexplain.causal.pag import members
 
-CHUNK = 1 << 18  # numbers in an array of partial correlations: 2 MB
+CHUNK = 1 << 16  # numbers in an array of partial correlations: half a megabyte
 MARGIN = 1e-9  # relative distance of p from alpha within which an array's answer is left to the test
 
 ROUNDING = 1e-12  # more than the relative error of a partial correlation in an array
@@ -30,16 +31,17 @@ class Answers:
     def __init__(self, n: int, independence: Independence, alpha: float) -> None:
         self.n, self.alpha = n, alpha
         self._independence = independence
-        self._counts: list[int] = []
+        self._counts: Counter[int] = Counter()
 
     @property
     def n_tests(self) -> list[int]:
         """How many questions were asked, by size of z, up to the largest size that occurred."""
-        return list(self._counts)
+        largest = max((size for size, n in self._counts.items() if n), default=-1)
+        return [self._counts[size] for size in range(largest + 1)]
 
     def apart(self, x: int) -> int:
         """Return the bit set of the y > x that are independent of x given nothing."""
-        self._count(0, self.n - 1 - x)
+        self._counts[0] += self.n - 1 - x
         return sum(1 << y for y in range(x + 1, self.n) if self._independence(x, y, ()) > self.alpha)
 
     def first_alone(self, x: int, y: int, among: Sequence[int]) -> Nodes | None:
@@ -53,7 +55,7 @@ class Answers:
     def first(self, x: int, y: int, sets: Iterable[Nodes]) -> Nodes | None:
         """Return the first of the sets that separates x and y, or None."""
         for z in sets:
-            self._count(len(z), 1)
+            self._counts[len(z)] += 1
             if self._independence(x, y, z) > self.alpha:
                 return z
         return None
@@ -62,17 +64,11 @@ class Answers:
         """Return the set that separates x and y with the largest p, the first of equals, or None."""
         largest, found = self.alpha, None
         for z in sets:
-            self._count(len(z), 1)
+            self._counts[len(z)] += 1
             p = self._independence(x, y, z)
             if p > largest:
                 largest, found = p, z
         return found
-
-    def _count(self, size: int, n_tests: int) -> None:
-        if n_tests:
-            if size >= len(self._counts):
-                self._counts += [0] * (size + 1 - len(self._counts))
-            self._counts[size] += n_tests
 
 
 class CorrelationAnswers(Answers):
@@ -83,55 +79,57 @@ class CorrelationAnswers(Answers):
         self._matrix, self._n_samples = test.matrix, test.n_samples
         squares = test.matrix * test.matrix
         self._spread = np.where(squares < 1, 1 - squares, np.nan)  # NaN: of copies, which separate nothing
-        apart = self._are_apart(test.matrix, np.ones_like(squares), 0, lambda at: (at[0], at[1], ()))
+        apart = self._are_apart(test.matrix, np.ones_like(squares), 0, lambda x, y: (x, y, ()))
         self._dependent = np.triu(~apart, k=1)
         self._apart_sets = bit_sets(np.triu(apart, k=1))
-        self._alone: dict[tuple[int, int], int] = {}  # the nodes that separate a pair by themselves
+        self._alone: dict[int, int] = {}  # the nodes that separate x and y by themselves, by x * n + y
 
     def apart(self, x: int) -> int:
         """Return the bit set of the y > x that are independent of x given nothing."""
-        self._count(0, self.n - 1 - x)
+        self._counts[0] += self.n - 1 - x
         return self._apart_sets[x]
 
     def first_alone(self, x: int, y: int, among: Sequence[int]) -> Nodes | None:
         """Return the first node that separates x and y by itself, as a set; `among` is bit sets to try in turn."""
-        separating, n_tests = self._alone.get((x, y)), 0
+        separating = self._alone.get(x * self.n + y)
         if separating is None:
             separating = self._separating(x, y)
+        n_tests = 0
         for nodes in among:
             hits = nodes & separating
             if hits:
                 first = hits & -hits
-                self._count(1, n_tests + (nodes & (2 * first - 1)).bit_count())
+                self._counts[1] += n_tests + (nodes & (2 * first - 1)).bit_count()
                 return (first.bit_length() - 1,)
             n_tests += nodes.bit_count()
-        self._count(1, n_tests)
+        self._counts[1] += n_tests
         return None
 
     def best_alone(self, x: int, y: int, among: int) -> Nodes | None:
         """Return the node of a bit set that separates x and y with the largest p, as a set; of equals the lowest."""
         separating = among & self._separating(x, y)
-        self._count(1, (among & ~separating).bit_count())
+        self._counts[1] += (among & ~separating).bit_count()
         return super().best_alone(x, y, separating)
 
     def _separating(self, x: int, y: int) -> int:
         """Return the bit set of all nodes that separate x and y, a pair that nothing separates, by themselves."""
-        if (x, y) not in self._alone:
+        pair = x * self.n + y
+        if pair not in self._alone:
             self._fill(x)
-        return self._alone[x, y]
+        return self._alone[pair]
 
     def _fill(self, start: int) -> None:
         """Compute the separating nodes of the pairs of `start` and of as many nodes after it as fit in a chunk."""
         n_rows = max(1, CHUNK // self.n**2)
         left, right = np.nonzero(self._dependent[start : start + n_rows])
         left += start
-        shared = self._matrix[left, right][:, None] - self._matrix[left] * self._matrix[right]
-        spread = self._spread[left] * self._spread[right]
-        alone = self._are_apart(shared, spread, 1, lambda at: (int(left[at[0]]), int(right[at[0]]), (at[1],)))
-        self._alone.update(zip(zip(left.tolist(), right.tolist(), strict=True), bit_sets(alone), strict=True))
+        shared = self._matrix[left, right][:, None] - self._matrix.take(left, 0) * self._matrix.take(right, 0)
+        spread = self._spread.take(left, 0) * self._spread.take(right, 0)
+        alone = self._are_apart(shared, spread, 1, lambda row, z: (int(left[row]), int(right[row]), (z,)))
+        self._alone.update(zip((left * self.n + right).tolist(), bit_sets(alone), strict=True))
 
     def _are_apart(
-        self, shared: np.ndarray, spread: np.ndarray, size: int, question: Callable[[list[int]], Question]
+        self, shared: np.ndarray, spread: np.ndarray, size: int, question: Callable[[int, int], Question]
     ) -> np.ndarray:
         """Return where r = shared / sqrt(spread), given `size` nodes, has a p-value above alpha.
 
@@ -140,8 +138,10 @@ class CorrelationAnswers(Answers):
         surely, possibly = _limits(self._n_samples - size - 3, self.alpha)
         squares = shared * shared
         apart: np.ndarray = squares < surely**2 * spread
-        for at in np.argwhere((squares < possibly**2 * spread) & ~apart).tolist():
-            apart[tuple(at)] = self._independence(*question(at)) > self.alpha
+        may_be = squares < possibly**2 * spread
+        if np.count_nonzero(may_be) > np.count_nonzero(apart):  # of which the latter are part
+            for row, column in np.argwhere(may_be & ~apart).tolist():
+                apart[row, column] = self._independence(*question(row, column)) > self.alpha
         return apart
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from recexplain.errors import OptionError
 
+WORD = 8  # bytes of the longest whole number of NumPy
 SMALLEST_VARIANCE = 1e-13  # of a node with variance 1, once others are taken out: below is rounding
 
 
@@ -139,5 +140,11 @@ def _copies(matrix: np.ndarray) -> tuple[int, ...]:
 def bit_sets(claims: np.ndarray) -> list[int]:
     """Return, for each row of an (m, n) boolean array, the bit set of the columns where it holds."""
     packed = np.packbits(claims, axis=1, bitorder="little")
-    width, data = packed.shape[1], packed.tobytes()
+    width = packed.shape[1]
+    if width <= WORD:
+        words = np.zeros((len(packed), WORD), dtype=np.uint8)
+        words[:, :width] = packed
+        found: list[int] = words.view("<u8").ravel().tolist()
+        return found
+    data = packed.tobytes()
     return [int.from_bytes(data[at * width : (at + 1) * width], "little") for at in range(len(packed))]

@@ -21,49 +21,57 @@ def r0(pag: Pag) -> bool:
     for b in pag.nodes:
         beside = pag.adjacent(b)
         for a in members(beside):
-            apart = beside & ~pag.adjacent(a) & ~(1 << a)
-            if any(b not in pag.separating_set(a, c) for c in members(apart)):
-                pag.set_mark(a, b, ARROW)
-                changed = True
+            for c in members(beside & ~pag.adjacent(a) & ~(1 << a)):
+                if b not in pag.separating_set(a, c):
+                    pag.set_mark(a, b, ARROW)
+                    changed = True
+                    break
     return changed
 
 
 def r1(pag: Pag) -> bool:
     """R1: a *-> b o-* c, a and c not adjacent => b -> c."""
     changed = False
+    arrows, circles = pag.all_here(ARROW), pag.all_here(CIRCLE)
     for b in pag.nodes:
-        for a in members(pag.here(b, ARROW)):
-            for c in members(pag.here(b, CIRCLE) & ~pag.adjacent(a)):
-                pag.orient(b, c)
-                changed = True
+        if circles[b]:
+            for a in members(arrows[b]):
+                for c in members(circles[b] & ~pag.adjacent(a)):
+                    pag.orient(b, c)
+                    changed = True
     return changed
 
 
 def r2(pag: Pag) -> bool:
     """R2: a *-o c, and either a *-> b -> c or a -> b *-> c => a *-> c."""
     changed = False
+    arrows, circles = pag.all_here(ARROW), pag.all_here(CIRCLE)
     for b in pag.nodes:
-        for c in members(pag.children(b)):
-            for a in members(pag.here(b, ARROW) & pag.here(c, CIRCLE)):
-                pag.set_mark(a, c, ARROW)
-                changed = True
+        if arrows[b]:
+            for c in members(pag.children(b)):
+                for a in members(arrows[b] & circles[c]):
+                    pag.set_mark(a, c, ARROW)
+                    changed = True
     for c in pag.nodes:
-        for b in members(pag.here(c, ARROW)):
-            for a in members(pag.parents(b) & pag.here(c, CIRCLE)):
-                pag.set_mark(a, c, ARROW)
-                changed = True
+        if circles[c]:
+            for b in members(arrows[c]):
+                for a in members(pag.parents(b) & circles[c]):
+                    pag.set_mark(a, c, ARROW)
+                    changed = True
     return changed
 
 
 def r3(pag: Pag) -> bool:
     """R3: a *-> b <-* c, a *-o d o-* c, a and c not adjacent, d *-o b => d *-> b."""
     changed = False
+    arrows, circles = pag.all_here(ARROW), pag.all_here(CIRCLE)
     for b in pag.nodes:
-        for d in members(pag.here(b, CIRCLE)):
-            sides = pag.here(b, ARROW) & pag.here(d, CIRCLE)
-            if any(sides & ~pag.adjacent(a) & ~(1 << a) for a in members(sides)):
-                pag.set_mark(d, b, ARROW)
-                changed = True
+        if arrows[b]:
+            for d in members(circles[b]):
+                sides = arrows[b] & circles[d]
+                if any(sides & ~pag.adjacent(a) & ~(1 << a) for a in members(sides)):
+                    pag.set_mark(d, b, ARROW)
+                    changed = True
     return changed
 
 

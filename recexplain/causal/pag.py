@@ -4,8 +4,9 @@ Sets of nodes are ints in which bit v stands for node v: they are small, and `me
 so that nothing depends on the order of a hash.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import combinations
 from typing import Literal, Self
 
 import networkx as nx
@@ -112,6 +113,10 @@ class Pag:
         """Return the bit set of the nodes whose edge with x has `mark` at x."""
         return self._here[mark][x]
 
+    def all_here(self, mark: Mark) -> Sequence[int]:
+        """Return `here` of every node: a view that changes with the marks, until they are forgotten."""
+        return self._here[mark]
+
     def there(self, x: int, mark: Mark) -> int:
         """Return the bit set of the nodes whose edge with x has `mark` at their own end."""
         return self._there[mark][x]
@@ -134,11 +139,12 @@ class Pag:
 
     def possible_ancestors(self, x: int) -> int:
         """Return the bit set of all nodes with a path of possible-parent steps to x, x itself among them."""
+        there, here = self._there[ARROW], self._here[TAIL]
         found = frontier = 1 << x
         while frontier:
             reached = 0
             for w in members(frontier):
-                reached |= self.possible_parents(w)
+                reached |= self._adjacent[w] & ~there[w] & ~here[w]  # its possible parents
             frontier = reached & ~found
             found |= frontier
         return found
@@ -167,8 +173,11 @@ class Pag:
 
     def set_mark(self, x: int, y: int, mark: Mark) -> None:
         """Put `mark` at y on the edge of x and y, whatever stood there."""
+        here = self._here[mark]
+        if here[y] >> x & 1:
+            return
         self._lift(x, y)
-        self._here[mark][y] |= 1 << x
+        here[y] |= 1 << x
         self._there[mark][x] |= 1 << y
 
     def orient(self, x: int, y: int) -> None:
@@ -197,8 +206,11 @@ class Pag:
     def _lift(self, x: int, y: int) -> None:
         """Take the mark at y off the edge of x and y, if there is one."""
         for mark in MARKS:
-            self._here[mark][y] &= ~(1 << x)
-            self._there[mark][x] &= ~(1 << y)
+            here = self._here[mark]
+            if here[y] >> x & 1:
+                here[y] ^= 1 << x
+                self._there[mark][x] ^= 1 << y
+                return
 
     # networkx
 
@@ -210,19 +222,19 @@ class Pag:
         graph = nx.DiGraph()
         graph.add_nodes_from(self.nodes)
         graph.add_edges_from((x, y, {"mark": self.mark(x, y)}) for x in self.nodes for y in self.neighbours(x))
-        graph.graph["sepset"] = {pair: self._separated.get(pair, ()) for pair in self._apart()}
+        apart: dict[tuple[int, int], tuple[int, ...]] = dict.fromkeys(combinations(self.nodes, 2), ())
+        apart |= self._separated
+        for pair in self.edges():
+            del apart[pair]
+        graph.graph["sepset"] = apart
         return graph
 
-    def _apart(self) -> Iterator[tuple[int, int]]:
-        """Yield the pairs (x, y), x < y, that are not adjacent, ascending."""
-        for x in self.nodes:
-            above = (1 << self.n) - (2 << x)
-            for y in members(above & ~self._adjacent[x]):
-                yield x, y
-
     @classmethod
-    def from_networkx(cls, graph: nx.DiGraph) -> Self:
-        """Return the graph that `to_networkx` wrote; where it has no `sepset`, separating sets are empty."""
+    def from_networkx(cls, graph: nx.DiGraph, *, marks_alone: bool = False) -> Self:
+        """Return the graph that `to_networkx` wrote; where it has no `sepset`, separating sets are empty.
+
+        `marks_alone`: they are empty anyway, for whoever asks for none.
+        """
         n = graph.number_of_nodes()
         if set(graph) != set(range(n)):
             raise OptionError(f"the nodes of the graph must be 0 to {n - 1}, not {list(graph)[:5]}")
@@ -235,7 +247,7 @@ class Pag:
             pag._adjacent[x] |= 1 << y
             pag._here[mark][y] |= 1 << x
             pag._there[mark][x] |= 1 << y
-        for (x, y), given in graph.graph.get("sepset", {}).items():
+        for (x, y), given in () if marks_alone else graph.graph.get("sepset", {}).items():
             if given:
                 pag._separated[(x, y) if x < y else (y, x)] = tuple(given)
         return pag

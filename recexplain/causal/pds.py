@@ -60,30 +60,29 @@ class PdsTree:
         return self.depths[-1]
 
     @cached_property
-    def needs(self) -> list[tuple[int, int]]:
-        """Pairs of bit sets: other nodes that lead from the root to one, and that one; of neighbours of the root none.
+    def needs(self) -> dict[int, int]:
+        """Bit set of nodes that lead from the root to others -> bit set of those; to neighbours of the root none lead.
 
-        Another pair of the same node may need less.
+        A node may stand in several, one of which may need less.
         """
-        found, near = dict[tuple[int, int], None](), 0
+        found = {0: 0}
         above = [0]  # for each occurrence, the nodes from below the root down to itself
-        for number in range(1, len(self.nodes)):
-            node, need = 1 << self.nodes[number], above[self.parents[number]]
+        for v, parent in zip(self.nodes[1:], self.parents[1:], strict=True):
+            node, need = 1 << v, above[parent]
             above.append(need | node)
-            near |= 0 if need else node
-            if not near & node or not need:
-                found[need, node] = None
-        return list(found)
+            if not need or not found[0] & node:  # depths never fall: the neighbours of the root are known
+                found[need] = found.get(need, 0) | node
+        return found
 
     def growth(self, allowed: int) -> Callable[[int], int]:
         """Return the function from a legal set within `allowed` to the nodes of `allowed` that may be added to it."""
-        steps = [(need, node) for need, node in self.needs if (need | node) & ~allowed == 0]
+        steps = [(need, beyond & allowed) for need, beyond in self.needs.items() if not need & ~allowed]
 
         def grow(nodes: int) -> int:
             reached = 0
-            for need, node in steps:
-                if need & ~nodes == 0:
-                    reached |= node
+            for need, beyond in steps:
+                if not need & ~nodes:
+                    reached |= beyond
             return reached
 
         return grow
@@ -140,9 +139,12 @@ def pds_tree(graph: Pag | nx.DiGraph, root: int, max_depth: int | None = None) -
         if depths[number] >= limit:
             break  # depths never fall
         onward = pag.onward(nodes[parents[number]], u) if number else pag.adjacent(root)
-        following = members(onward & ~(walked[u] | 1 << root))
+        onward &= ~(walked[u] | 1 << root)
+        if not onward:
+            continue
+        walked[u] |= onward
+        following = members(onward)
         for w in following:
-            walked[u] |= 1 << w
             walked[w] |= 1 << u
         nodes += following
         parents += [number] * len(following)
@@ -174,7 +176,7 @@ def pds_walks(graph: Pag | nx.DiGraph, root: int, max_depth: int | None = None) 
 
 def _checked(graph: Pag | nx.DiGraph, root: int, max_depth: int | None) -> tuple[Pag, int]:
     """Return the graph and the depth that walks from `root` may have."""
-    pag = graph if isinstance(graph, Pag) else Pag.from_networkx(graph)
+    pag = graph if isinstance(graph, Pag) else Pag.from_networkx(graph, marks_alone=True)
     if root not in pag.nodes:
         raise OptionError(f"root must be a node of the graph, 0 to {pag.n - 1}, not {root}")
     if max_depth is not None and max_depth < 0:
@@ -204,6 +206,8 @@ def legal_sets(
 ) -> list[LegalSet]:
     """Return the legal sets of one size, in the order of trial; see `legal_levels`."""
     grow = around.growth(allowed)
+    if grow(allowed).bit_count() < size:
+        return []
     level = {0}
     for _ in range(size):
         level = _grown(level, grow, conflicts)
