@@ -44,9 +44,9 @@ class Answers:
         self._counts[0] += self.n - 1 - x
         return sum(1 << y for y in range(x + 1, self.n) if self._independence(x, y, ()) > self.alpha)
 
-    def first_alone(self, x: int, y: int, among: Sequence[int]) -> Nodes | None:
-        """Return the first node that separates x and y by itself, as a set; `among` is bit sets to try in turn."""
-        return self.first(x, y, ((z,) for nodes in among for z in members(nodes)))
+    def first_alone(self, x: int, y: int, of_x: int, of_y: int) -> Nodes | None:
+        """Return the first node that separates x and y by itself, as a set: of one bit set, then of another."""
+        return self.first(x, y, ((z,) for nodes in (of_x, of_y) for z in members(nodes)))
 
     def best_alone(self, x: int, y: int, among: int) -> Nodes | None:
         """Return the node of a bit set that separates x and y with the largest p, as a set; of equals the lowest."""
@@ -89,21 +89,16 @@ class CorrelationAnswers(Answers):
         self._counts[0] += self.n - 1 - x
         return self._apart_sets[x]
 
-    def first_alone(self, x: int, y: int, among: Sequence[int]) -> Nodes | None:
-        """Return the first node that separates x and y by itself, as a set; `among` is bit sets to try in turn."""
+    def first_alone(self, x: int, y: int, of_x: int, of_y: int) -> Nodes | None:
+        """Return the first node that separates x and y by itself, as a set: of one bit set, then of another."""
         separating = self._alone.get(x * self.n + y)
         if separating is None:
             separating = self._separating(x, y)
-        n_tests = 0
-        for nodes in among:
-            hits = nodes & separating
-            if hits:
-                first = hits & -hits
-                self._counts[1] += n_tests + (nodes & (2 * first - 1)).bit_count()
-                return (first.bit_length() - 1,)
-            n_tests += nodes.bit_count()
-        self._counts[1] += n_tests
-        return None
+        nodes, n_before = (of_x, 0) if of_x & separating else (of_y, of_x.bit_count())
+        hits = nodes & separating
+        first = hits & -hits
+        self._counts[1] += n_before + (nodes & (2 * first - 1)).bit_count()  # all of them where none is first
+        return (first.bit_length() - 1,) if hits else None
 
     def best_alone(self, x: int, y: int, among: int) -> Nodes | None:
         """Return the node of a bit set that separates x and y with the largest p, as a set; of equals the lowest."""

@@ -35,7 +35,7 @@ def separated_by_neighbours(pag: Pag, answers: Answers, *, is_frozen: bool) -> t
     for x, y in pag.edges():
         of_x = read[x] & ~(1 << y)
         of_y = read[y] & ~(of_x | 1 << x)
-        z = answers.best_alone(x, y, of_x | of_y) if is_frozen else answers.first_alone(x, y, (of_x, of_y))
+        z = answers.best_alone(x, y, of_x | of_y) if is_frozen else answers.first_alone(x, y, of_x, of_y)
         found = found or bool(of_x | of_y)
         if z:
             separated[x, y] = z

@@ -34,7 +34,7 @@ def decisions(answers: Answers, seed: int) -> Sequence[object]:
         if not apart[x] >> y & 1:  # what arrays are made for
             others = draw.permutation([v for v in range(answers.n) if v not in (x, y)]).tolist()
             parts = bit_set(others[:3]), bit_set(others[3:6])
-            found.append(answers.first_alone(x, y, parts))
+            found.append(answers.first_alone(x, y, *parts))
             found.append(answers.best_alone(x, y, bit_set(others[:5])))
             found.append(answers.first(x, y, [tuple(sorted(others[:2])), tuple(sorted(others[:3]))]))
     return [*found, answers.n_tests]
@@ -70,7 +70,7 @@ def test_copies_separate_nothing() -> None:
     one, other = both(matrix, 30, 0.05)
     assert decisions(one, 0) == decisions(other, 0)
     assert not other.apart(0) & 0b10
-    assert other.first_alone(0, 1, [0b111111100]) is None
+    assert other.first_alone(0, 1, 0b111111100, 0) is None
 
 
 def test_the_size_of_a_chunk_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_the_first_stops_and_the_best_has_the_largest_p(kind: type[Answers]) -> 
         if test(x, y) > 0.1 or not separating:
             continue
         answers = CorrelationAnswers(test, 0.1) if kind is CorrelationAnswers else Answers(9, test, 0.1)
-        assert answers.first_alone(x, y, [bit_set(nodes)]) == (separating[0],)
+        assert answers.first_alone(x, y, bit_set(nodes), 0) == (separating[0],)
         assert answers.n_tests == [0, nodes.index(separating[0]) + 1]
         best = max(separating, key=p.__getitem__)
         assert answers.best_alone(x, y, bit_set(nodes)) == (best,)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from recexplain.causal.independence import Independence, PartialCorrelation, Remembered
+from recexplain.causal.independence import Independence, PartialCorrelation, Remembered, bit_sets
 from recexplain.errors import OptionError
 
 
@@ -187,3 +187,10 @@ def test_different_questions_are_not_confused() -> None:
     answers = {test(x, y, z) for x, y in ((0, 1), (0, 2), (1, 2)) for z in ((), (3,), (4,), (3, 4))}
     assert len(answers) == 12
     assert test.n_tests == [3, 6, 3]
+
+
+@pytest.mark.parametrize("n", [0, 1, 8, 63, 64, 65, 130])
+def test_bit_sets_hold_the_columns_of_each_row(n: int) -> None:
+    claims = np.random.default_rng(n).random((9, n)) < 0.5
+    claims[0], claims[1] = True, False
+    assert bit_sets(claims) == [sum(1 << v for v in range(n) if row[v]) for row in claims.tolist()]
