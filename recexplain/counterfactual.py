@@ -314,8 +314,9 @@ def _nth_best(scores: np.ndarray, n: int) -> np.ndarray:
         return np.full(len(scores), -np.inf)
     if n == 1:
         return scores.max(1).astype(np.float64)
-    best = torch.from_numpy(scores).topk(n, sorted=False).values.amin(1)  # a quarter of the time of np.partition
-    return best.double().numpy()
+    best = torch.from_numpy(scores).topk(n, sorted=False).values  # a quarter of the time of np.partition
+    found: np.ndarray = best.amin(1).double().numpy()
+    return found
 
 
 def _checked_target(target: int | None, before: tuple[int, ...], history: np.ndarray, options: Options) -> int:

@@ -5,7 +5,7 @@ all of them, from whole arrays, and decides each one exactly as the test itself 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import numpy as np

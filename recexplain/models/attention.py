@@ -105,8 +105,8 @@ class Layer(nn.Module):
         """
         alone = torch.cat([x, self.attention.query(x), self.attention.key(x), self.attention.value(x)], dim=-1)
         n_rows = max(1, CACHED // where.shape[1]) if x.device.type == "cpu" else len(where)
-        masks = repeat(allowed) if allowed is None or len(allowed) == 1 else allowed.split(n_rows)
-        parts = zip(where.split(n_rows), masks, strict=False)
+        masks = repeat(allowed) if allowed is None or len(allowed) == 1 else torch.split(allowed, n_rows)
+        parts = zip(torch.split(where, n_rows), masks, strict=False)
         return torch.cat([self._met(F.embedding(some, alone), mask) for some, mask in parts])
 
     def _met(self, x: Tensor, allowed: Tensor | None) -> Tensor:
