@@ -174,7 +174,7 @@ def _header(
     n_items, n_dropped = (sum(getattr(one, name) for one in counted.buckets) for name in ("n_items", "n_dropped"))
     drawn = f"{config.limit} people drawn by sha256 of seed and user" if config.limit is not None else "everyone"
     n_left = counted.n_in_table - counted.n_people
-    excluded = [{"reason": f"not drawn: {config.limit:,} people were asked for", "people": n_left}] if n_left else []
+    excluded = [{"reason": f"not drawn: limit={config.limit}", "people": n_left}] if n_left else []
     identity = {"model": dict(checkpoint.model), **{k: v for k, v in identity.items() if k != "buckets"}}
     return {
         "identity": {**identity, "split": FOREIGN_SPLIT if isinstance(checkpoint, RecBoleCheckpoint) else SPLIT},

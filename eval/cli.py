@@ -10,6 +10,7 @@ from contextlib import redirect_stderr
 from datetime import datetime
 from importlib import import_module
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 
 import hydra
@@ -17,7 +18,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from recexplain.errors import OptionError, RecExplainError
@@ -72,6 +73,8 @@ def output_folder(config: DictConfig, entry: str) -> Path:
     number = _number()
     job = [] if number is None else [str(number)]
     if config.out is not None:
+        if isinstance(config.out, bool | float) or not str(config.out).strip() or OmegaConf.is_config(config.out):
+            raise OptionError(f"out must be a folder, or null for one named by the time, not {config.out!r}")
         return Path(str(config.out), *job)
     return Path("outputs", entry, f"{datetime.now():%Y-%m-%d_%H-%M-%S}", *job)
 
@@ -109,8 +112,10 @@ def _run(entry: str, options: Sequence[str]) -> int:
     def task(config: DictConfig) -> None:
         composed.append(config)
         run: Callable[[DictConfig, Path], int | None] = getattr(import_module(module), name)
-        out, sentence = output_folder(config, entry), ""
+        out, sentence = Path(), ""
         try:
+            _check_names(config, entry)
+            out = output_folder(config, entry)
             status = run(config, out) or 0  # an entry that finds no fault of its own returns nothing
         except (*FAILURES, OSError) as error:
             status, sentence = BAD_INPUT, _sentence(error)  # said below, without Hydra's own words; a sweep goes on
@@ -142,6 +147,16 @@ def _run(entry: str, options: Sequence[str]) -> int:
         if sentence:
             raise OptionError(sentence)
     return max((int(status) for status, *_ in ends), default=0)
+
+
+def _check_names(config: DictConfig, entry: str) -> None:
+    """Raise `OptionError` for an option that the entry does not have: Hydra takes any that `+` stands before."""
+    own = OmegaConf.create((files("recexplain.conf") / f"{entry}.yaml").read_text(encoding="utf-8"))
+    names = {str(name) for one in own.defaults if one != "_self_" for name in one}  # groups of options
+    names |= {str(name) for name in own} - {"defaults", "hydra"}
+    for name in map(str, config):
+        if name not in names:
+            raise OptionError(f"recexplain {entry} has no option {name}; it has {', '.join(sorted(names))}")
 
 
 def _check_flags(options: Sequence[str]) -> None:

@@ -152,6 +152,7 @@ def _retraining(
 
 def _retrained_labels(config: DictConfig, checkpoint: AnyCheckpoint, explainers: Mapping[str, Explainer]) -> list[str]:
     """Return whose sets are taken out of the training data: none unless it is asked for."""
+    labels = _labels(config, explainers)
     if not config.retrain:
         return []
     if isinstance(checkpoint, RecBoleCheckpoint):
@@ -159,6 +160,10 @@ def _retrained_labels(config: DictConfig, checkpoint: AnyCheckpoint, explainers:
     from recexplain.training.again import recorded_recipe  # noqa: PLC0415  Lightning is slow to import
 
     recorded_recipe(checkpoint)  # one that cannot be trained again stops here
+    return labels
+
+
+def _labels(config: DictConfig, explainers: Mapping[str, Explainer]) -> list[str]:
     if config.retrain_explainers is None:
         return [next(iter(explainers))]
     if not isinstance(config.retrain_explainers, ListConfig) or not config.retrain_explainers:

@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from recexplain.errors import OptionError
+from recexplain.errors import OptionError, is_whole
 from recexplain.models.attention import Layer, initialise
 
 
@@ -22,12 +22,14 @@ class Encoder(nn.Module):
         self, n_items: int, max_length: int, *, masked: bool, dim: int, layers: int, heads: int, dropout: float
     ) -> None:
         super().__init__()
-        if min(n_items, max_length, dim, layers, heads) < 1:
-            raise OptionError("n_items, max_length, dim, layers and heads must be 1 or more")
+        sizes = {"n_items": n_items, "max_length": max_length, "dim": dim, "layers": layers, "heads": heads}
+        for name, size in sizes.items():
+            if not is_whole(size, 1):
+                raise OptionError(f"{name} must be a whole number of 1 or more, not {size!r}")
         if dim % heads:
             raise OptionError(f"dim must be a multiple of heads, not {dim} with {heads} heads")
-        if not 0 <= dropout < 1:
-            raise OptionError(f"dropout must be at least 0 and below 1, not {dropout}")
+        if not (isinstance(dropout, int | float) and 0 <= dropout < 1):
+            raise OptionError(f"dropout must be at least 0 and below 1, not {dropout!r}")
         self.causal = not masked
         self.item_embedding = nn.Embedding(1 + n_items + masked, dim, padding_idx=0)
         self.position_embedding = nn.Embedding(max_length + masked, dim)

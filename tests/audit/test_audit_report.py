@@ -274,7 +274,7 @@ def test_parts_can_be_left_out_and_histories_cut(own: Path) -> None:
     assert report["cases"] == {"kinds": [], "titles": {}, "people": []}
     assert report["outcomes"]["ndcg"]["n"] == 0
     assert (report["sample"]["people_in_table"], report["sample"]["people"]) == (40, 8)
-    assert report["sample"]["excluded"] == [{"reason": "not drawn: 8 people were asked for", "people": 32}]
+    assert report["sample"]["excluded"] == [{"reason": "not drawn: limit=8", "people": 32}]
     assert not Path("out/studies").exists()
     assert audit(own, "cut", *off[1:], "history=test", "explainer=occlusion") == 0
     assert "the newest item but one" in report_of("cut")["quality"]["newest_item"]["about"]

@@ -230,6 +230,8 @@ def test_labels_to_retrain_for_must_be_there(trained: Path, capsys: pytest.Captu
     assert evaluate(trained, "out", "retrain=1", "retrain_explainers=[causal]") == 2
     sentence = "retrain_explainers names 'causal', which is not one of occlusion, random, recency, popularity"
     assert sentence in capsys.readouterr().err
+    assert evaluate(trained, "out", "retrain_explainers=[causal]") == 2  # though nothing is trained again
+    assert sentence in capsys.readouterr().err
     assert evaluate(trained, "out", "retrain=1", "retrain_explainers=causal") == 2
     assert "retrain_explainers must be a list of labels, not 'causal'" in capsys.readouterr().err
     assert not Path("out").exists()
