@@ -177,16 +177,16 @@ def test_two_processes_share_an_epoch_and_one_checkpoint(ratings: Path, tmp_path
     assert metrics["test"]["popularity"]["ndcg10"] < 0.8
 
 
-def test_bf16_learns_as_well_and_keeps_its_weights_in_float32(ratings: Path, tmp_path: Path) -> None:
+def test_bf16_learns_alike_and_keeps_its_weights_in_float32(ratings: Path, tmp_path: Path) -> None:
     losses = []
     for precision in ("32-true", "bf16-mixed"):  # the latter is what trainer=gpu says; a CPU knows it too
         out = tmp_path / precision
-        assert cli.main(options(ratings, out, *CERTAIN, f"trainer.precision={precision}")) == 0
-        assert json.loads((out / "metrics.json").read_text())["test"]["BERT4Rec"]["ndcg10"] > 0.8
+        assert cli.main(options(ratings, out, *CERTAIN, "recipe.epochs=8", f"trainer.precision={precision}")) == 0
         assert {tensor.dtype for tensor in weights(out).values()} == {torch.float32}
         losses.append([float(row.split(",")[2]) for row in curve(out)[1:]])
-    np.testing.assert_allclose(*losses, rtol=0.2)
+    np.testing.assert_allclose(*losses, rtol=0.05)
     assert losses[0] != losses[1]
+    assert losses[1][-1] < losses[1][0] * 0.9
 
 
 @pytest.mark.parametrize(("share", "epochs"), [(0, 3), (0.2, 9)])  # six causal epochs do not count
