@@ -3,8 +3,9 @@
 Every pair of one history's items is taken out in turn. `plain` is the same network as PyTorch's own layers compute it,
 in batches of 512, the last layer at the asked place only; `scores` is what explainers call; `gaps` is that with the
 verdict. Without a checkpoint the network is a new one, 3,416 items, width 64, two layers: the cost is the same. The
-median of five turns, by processor time and on the clock, once with one thread and once with all. Then where the time
-of one thread goes; and how many verdicts so many processes give together on the clock, each on one thread, all at once.
+median of five turns, by processor time and on the clock, once with one thread and once with all. Then what one history
+alone costs, and what the choice of kernels and the parts of a batch bring; where the time of one thread goes; and how
+many verdicts so many processes give together on the clock, each on one thread, all at once.
 """
 
 import sys
@@ -21,7 +22,7 @@ import torch
 
 from recexplain.checkpoint import read_checkpoint
 from recexplain.counterfactual import Candidate, Options, Question, ask, measured
-from recexplain.models import products
+from recexplain.models import attention, products
 from recexplain.models.bert4rec import BERT4Rec
 from recexplain.models.network import NetworkRecommender
 
@@ -49,6 +50,7 @@ def main(words: Sequence[str]) -> None:
             torch.set_num_threads(threads)
             table(recommender, threads)
         torch.set_num_threads(1)
+        choices(recommender)
         print("\nof the time of one thread: " + ", ".join(f"{name} {part:.0%}" for name, part in parts(recommender)))
         for number in sorted({1, n_processes}):
             print(f"{number} process(es) at once: {together(given.get('checkpoint'), window, number):,.0f} a second")
@@ -137,6 +139,24 @@ def table(recommender: NetworkRecommender, threads: int) -> None:
     for name, turns in costs.items():
         clock = len(sets) / median(w for _, w in turns[1:])
         print(f"| {name} | {cpu[name]:,.0f} | {clock:,.0f} | {cpu[name] / cpu['plain']:.2f} |", flush=True)
+
+
+def choices(recommender: NetworkRecommender) -> None:
+    """Print what one history alone costs, and a batch, as it is and without what makes it faster; one thread."""
+    question, sets = asked(recommender)
+    alone, edited = [question.history], [question.without(candidate) for candidate in sets]
+    ways = {"as it is": {}, "every product by oneDNN": {"few": 0}, "the first layer at once": {"cached": 10**9}}
+    costs = {name: ([], []) for name in ways}
+    few, cached = products.FEW, attention.CACHED
+    for _ in range(TURNS + 1):
+        for name, way in ways.items():
+            products.FEW, attention.CACHED = way.get("few", few), way.get("cached", cached)
+            costs[name][0].append(median(timed(lambda: recommender.scores(alone))[0] for _ in range(50)))
+            costs[name][1].append(timed(lambda: recommender.scores(edited))[0] / len(edited))
+    products.FEW, attention.CACHED = few, cached
+    print("\n| | one history alone, ms | of many, a CPU-second |\n|---|---:|---:|")
+    for name, (one, many) in costs.items():
+        print(f"| {name} | {1000 * median(one[1:]):.2f} | {1 / median(many[1:]):,.0f} |")
 
 
 def plain(recommender: NetworkRecommender, histories: Sequence[np.ndarray]) -> np.ndarray:

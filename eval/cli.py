@@ -5,8 +5,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from datetime import datetime
 from importlib import import_module
 from importlib.metadata import version
@@ -126,11 +126,9 @@ def _run(entry: str, options: Sequence[str]) -> int:
             sys.stdout.write(f"{out}\n")
 
     decorate = hydra.main(version_base="1.3", config_path="pkg://recexplain.conf", config_name=entry)
-    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = [f"recexplain {entry}", *_flags_first([*QUIET, *options])]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to `main`, which turns them into a sentence
     try:
-        decorate(task)()
+        with _asked_of_hydra(f"recexplain {entry}", *_flags_first([*QUIET, *options])):
+            decorate(task)()
         ends = [path.read_text(encoding="utf-8").partition(" ") for path in sorted(told.iterdir())]
     except ValueError as error:
         if composed or isinstance(error, FAILURES):
@@ -138,15 +136,26 @@ def _run(entry: str, options: Sequence[str]) -> int:
         raise OptionError(f"the options cannot be put together: {error}") from None
     finally:
         shutil.rmtree(told)
+    for *_, sentence in ends:
+        if sentence:
+            raise OptionError(sentence)
+    return max((int(status) for status, *_ in ends), default=0)
+
+
+@contextmanager
+def _asked_of_hydra(*words: str) -> Iterator[None]:
+    """Let Hydra read these words as those of the command, and hand errors on; then all is as it was."""
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = list(words)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to `main`, which turns them into a sentence
+    try:
+        yield
+    finally:
         sys.argv = argv
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = full_error
-    for *_, sentence in ends:
-        if sentence:
-            raise OptionError(sentence)
-    return max((int(status) for status, *_ in ends), default=0)
 
 
 def _check_names(config: DictConfig, entry: str) -> None:

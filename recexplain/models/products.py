@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812  its usual name
 #: Kernels that oneDNN and torch's wrapper of it each keep: one a shape, half a megabyte. By their own measure, 1,024,
 #: a process that scores batches of all sizes comes to hold gigabytes. Both ask at their first product.
 KERNELS = 64
-FEW = 200  # rows of a product: with fewer, calling oneDNN takes longer than what its product saves
+FEW = 199  # rows of a product: with no more, calling oneDNN takes longer than what its product saves
 for _name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
     os.environ.setdefault(_name, str(KERNELS))
 
@@ -19,8 +19,9 @@ for _name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return x W' + b, (..., out), from x, (..., in), and the weight, (out, in).
 
-    On CPU in float32, in inference mode, oneDNN computes it in one pass, unless rows are `FEW`. Torch itself goes there
-    only for shorter floats; for float32 it asks MKL, which on processors of another maker than its own is half as fast.
+    On CPU in float32, in inference mode, oneDNN computes it in one pass, unless rows are `FEW` or less. Torch itself
+    goes there only for shorter floats; for float32 it asks MKL, which on processors of another maker than its own is
+    half as fast.
     """
     return _onednn(x, weight, bias, "none") if _is_plain(x) else F.linear(x, weight, bias)
 
@@ -48,7 +49,7 @@ def _is_plain(x: Tensor) -> bool:
     """Whether nothing but the product is wanted of x, and oneDNN can compute it, and faster."""
     if not torch.is_inference_mode_enabled() or x.device.type != "cpu" or x.dtype != torch.float32:
         return False
-    return x.numel() >= FEW * x.shape[-1] and _has_onednn()
+    return x.numel() > FEW * x.shape[-1] and _has_onednn()
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, then: str) -> Tensor:

@@ -8,16 +8,15 @@ from typing import Any, ClassVar
 import networkx as nx
 import numpy as np
 import pytest
-import torch
 from contracts import person_of
 from toys import Attentive, Recording, Voting, Wobbling, Wrapper, is_changed, question_of, random_votes, votes_of
 
 from recexplain import OptionError, RecExplainError, UnknownIdError, robustness
 from recexplain.counterfactual import CLOSE, Candidate, Options, Question
-from recexplain.explainers import Causal, driver
+from recexplain.explainers import driver
 from recexplain.explainers.cases import Person
 from recexplain.explainers.driver import Case, explain_case, explain_cases
-from recexplain.recommender import Recommender, one_thread
+from recexplain.recommender import Recommender
 from recexplain.search import Ledger, Request, Search
 from recexplain.steps import levels_until_found, searched
 from recexplain.vocabulary import Vocabulary
@@ -404,35 +403,3 @@ def test_graphs_come_with_the_case() -> None:
     assert (case.graphs, case.head) == ((graph, graph), 1)
     never = explain_case(recommender, person_of(question), Graphic(LEVELS[:1]), question.options)
     assert never.head == 0
-
-
-class Threads(Wrapper):
-    """Notes whether it is asked about several histories, and with how many threads."""
-
-    def __init__(self, inner: Any) -> None:
-        super().__init__(inner)
-        self.noted: set[tuple[bool, int]] = set()
-
-    def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
-        self.noted.add((len(histories) > 1, torch.get_num_threads()))
-        return super().scores(histories)
-
-    def attention(self, history: np.ndarray, target: int) -> np.ndarray:
-        self.noted.add((False, torch.get_num_threads()))
-        attention: np.ndarray = self.inner.attention(history, target)
-        return attention
-
-
-def test_a_history_alone_is_scored_by_one_thread(recommender: Voting) -> None:
-    asked = Threads(Attentive(recommender.votes, max_length=6, decay=0.5))
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        list(explain_cases(asked, people_of(np.random.default_rng(2), 9), Causal(), Options()))
-        assert torch.get_num_threads() == 3
-        with pytest.raises(ZeroDivisionError), one_thread():
-            _ = 1 / 0
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(n_threads)
-    assert asked.noted == {(False, 1), (True, 3)}

@@ -179,13 +179,13 @@ def test_gradients_flow_through_the_newest_place_as_through_all(either: Network)
     assert found[0].abs().max() > 0.01
 
 
-@pytest.mark.parametrize(("has_onednn", "few"), [(True, 15), (True, 16), (False, 15)])
+@pytest.mark.parametrize(("has_onednn", "few"), [(True, 14), (True, 15), (False, 14)])
 def test_a_product_is_the_same_by_every_kernel(has_onednn: bool, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if has_onednn and not products._has_onednn():
         pytest.skip("this build of torch has no oneDNN")
     monkeypatch.setattr(products, "_has_onednn", lambda: has_onednn)
     monkeypatch.setattr(products, "FEW", few)
-    has_onednn = has_onednn and few == 15  # as many rows as x has
+    has_onednn = has_onednn and few == 14  # x has one row more
     x, wide, narrow = torch.randn(3, 5, 4), nn.Linear(4, 6), nn.Linear(6, 2)
     both, seen = nn.Sequential(wide, nn.GELU(), narrow), list[Tensor]()
     narrow.register_forward_hook(lambda _, __, output: seen.append(output))

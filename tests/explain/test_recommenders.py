@@ -1,6 +1,7 @@
 """The contract, for every recommender there is; who comes first; whose number is whose."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,13 +9,14 @@ import torch
 from contracts import AttentiveRecommenderContract, RecommenderContract
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys import Attentive, Voting, random_heads, random_votes, ranking
+from toys import Attentive, Voting, Wrapper, random_heads, random_votes, ranking
 
+import recexplain
 from recexplain.errors import UnknownIdError
 from recexplain.models.bert4rec import BERT4Rec
 from recexplain.models.counting import Popularity, SequentialRules
 from recexplain.models.network import NetworkRecommender
-from recexplain.recommender import AttentiveRecommender, Recommender, id_of, number_of, top_items
+from recexplain.recommender import AttentiveRecommender, Recommender, id_of, number_of, one_thread, top_items
 from recexplain.vocabulary import Vocabulary
 
 TAKEN = [np.array(history) for history in ([1, 2, 3, 4, 5], [2, 3, 9], [3, 9, 7, 2], [8, 8, 6])]
@@ -93,3 +95,35 @@ def test_ids_are_those_of_the_vocabulary() -> None:
     assert [id_of(recommender, number) for number in (1, 2, 3)] == ["x", "1", "é"]
     with pytest.raises(UnknownIdError, match="item '3' is not in the catalogue of 3 items"):
         number_of(recommender, 3)
+
+
+class Threads(Wrapper):
+    """Notes whether it is asked about several histories, and with how many threads."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.noted: set[tuple[bool, int]] = set()
+
+    def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
+        self.noted.add((len(histories) > 1, torch.get_num_threads()))
+        return super().scores(histories)
+
+    def attention(self, history: np.ndarray, target: int) -> np.ndarray:
+        self.noted.add((False, torch.get_num_threads()))
+        attention: np.ndarray = self.inner.attention(history, target)
+        return attention
+
+
+def test_a_history_alone_is_scored_by_one_thread() -> None:
+    asked = Threads(Attentive(random_votes(np.random.default_rng(1), 20), max_length=6, decay=0.5))
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert recexplain.explain(asked, [5, 9, 2, 7, 3]).status == "optimal"
+        assert torch.get_num_threads() == 3
+        with pytest.raises(ZeroDivisionError), one_thread():
+            _ = 1 / 0
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(n_threads)
+    assert asked.noted == {(False, 1), (True, 3)}
