@@ -166,12 +166,15 @@ def _rounds(answers: Answers, options: IcdOptions, copies: tuple[int, ...]) -> I
     _orient_arrows(pag, options)
     _orient_selection(pag, options)
     yield pag, False
-    size = 2
+    size, pairs = 2, pag.edges()
     while found:
-        n_removed, found = separate_by_legal_sets(pag, answers, size, copies, is_frozen=is_frozen)
-        if found and (n_removed or size == 2):  # else as it was
+        n_removed, tried = separate_by_legal_sets(pag, answers, size, copies, pairs, is_frozen=is_frozen)
+        found, is_as_it_was = bool(tried), not n_removed and size > 2
+        if found and not is_as_it_was:
             _orient_arrows(pag, options)
         yield pag, not found
+        # A set of 4 in a tree that is 4 deep holds one of 3 in a tree that is 3 deep: no node is above itself there.
+        pairs = tried if size == 3 and is_as_it_was and not is_frozen else pag.edges()
         size += 1
 
 

@@ -35,6 +35,11 @@ def members(nodes: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+@lru_cache(4)  # most people's graphs are as large as their window
+def _pairs(n: int) -> tuple[tuple[int, int], ...]:
+    return tuple(combinations(range(n), 2))
+
+
 def bit_set(nodes: Iterable[int]) -> int:
     """Return the bit set of these nodes.
 
@@ -222,7 +227,7 @@ class Pag:
         graph = nx.DiGraph()
         graph.add_nodes_from(self.nodes)
         graph.add_edges_from((x, y, {"mark": self.mark(x, y)}) for x in self.nodes for y in self.neighbours(x))
-        apart: dict[tuple[int, int], tuple[int, ...]] = dict.fromkeys(combinations(self.nodes, 2), ())
+        apart: dict[tuple[int, int], tuple[int, ...]] = dict.fromkeys(_pairs(self.n), ())
         apart |= self._separated
         for pair in self.edges():
             del apart[pair]

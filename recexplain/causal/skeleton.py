@@ -4,6 +4,7 @@ With `is_frozen` a round reads the graph as it stood at its beginning, tries eve
 the largest p; without, a removed edge counts at once, and the first set that separates a pair is kept.
 """
 
+from collections.abc import Iterable
 from itertools import chain
 from operator import attrgetter
 
@@ -45,27 +46,27 @@ def separated_by_neighbours(pag: Pag, answers: Answers, *, is_frozen: bool) -> t
 
 
 def separate_by_legal_sets(
-    pag: Pag, answers: Answers, size: int, copies: tuple[int, ...], *, is_frozen: bool
-) -> tuple[int, bool]:
-    """Remove the edges that sets of `size` nodes separate; how many they are, and whether there was anything to test.
+    pag: Pag, answers: Answers, size: int, copies: tuple[int, ...], pairs: Iterable[tuple[int, int]], *, is_frozen: bool
+) -> tuple[int, list[tuple[int, int]]]:
+    """Remove those of the edges `pairs` that sets of `size` nodes separate: how many, and for which there was a set.
 
     `copies` are bit sets of nodes, one a node, that no test should hold together with it.
     """
     candidates = _Candidates(pag.copy() if is_frozen else pag, size, copies, is_frozen)
     choose = answers.best if is_frozen else answers.first
-    n_removed, found = 0, False
-    for x, y in pag.edges():
+    n_removed, tried = 0, []
+    for x, y in pairs:
         sets = candidates.of_pair(x, y)
         if not sets:
             continue
-        found = True
+        tried.append((x, y))
         z = choose(x, y, sets)
         if z:
             pag.separate(x, y, z)
             n_removed += 1
             if not is_frozen:
                 candidates.forget(x, y)
-    return n_removed, found
+    return n_removed, tried
 
 
 class _Candidates:
@@ -76,14 +77,14 @@ class _Candidates:
 
     def __init__(self, pag: Pag, size: int, copies: tuple[int, ...], is_frozen: bool) -> None:
         self._pag, self._size, self._copies, self._is_frozen = pag, size, copies, is_frozen
-        self._around: dict[int, Surroundings] = {}
+        self._around: dict[int, tuple[Surroundings, int]] = {}  # and the nodes on whose edges the walks depend
         self._ancestors: dict[int, int] = {}
 
     def forget(self, x: int, y: int) -> None:
         """Compute afresh what depends on the edge of x and y, which the graph has lost."""
         both = 1 << x | 1 << y
         self._ancestors = {v: nodes for v, nodes in self._ancestors.items() if nodes & both != both}
-        self._around = {v: around for v, around in self._around.items() if not self._inner(around) & both}
+        self._around = {v: around for v, around in self._around.items() if not around[1] & both}
 
     def of_pair(self, x: int, y: int) -> list[tuple[int, ...]]:
         """Return the sets in the order of trial: nearest first, and of the equally near first those around x.
@@ -102,19 +103,24 @@ class _Candidates:
         around = [
             legal_sets(self._around_root(root), self._size, allowed=allowed, conflicts=self._copies)
             for root in (x, y)
-            if self._pag.adjacent(root) & allowed
+            if self._may_reach(root, allowed)
         ]
         ordered = sorted(chain(*around), key=attrgetter("distance"))  # stable
         return list(dict.fromkeys(candidate.nodes for candidate in ordered))
 
+    def _may_reach(self, root: int, allowed: int) -> bool:
+        """Return False where all walks from a root within `allowed` end at its neighbours, too few for any set."""
+        first = self._pag.adjacent(root) & allowed
+        if first.bit_count() >= self._size:
+            return True
+        return any(self._pag.onward(root, u) & allowed for u in members(first))
+
     def _around_root(self, root: int) -> Surroundings:
         if root not in self._around:
-            self._around[root] = (pds_walks if self._is_frozen else pds_tree)(self._pag, root, self._size)
-        return self._around[root]
-
-    def _inner(self, around: Surroundings) -> int:
-        """Return the bit set of the nodes on whose edges walks depend: those that they leave again."""
-        return 1 << around.root | bit_set(v for v, distance in around.distances.items() if distance < self._size)
+            around: Surroundings = (pds_walks if self._is_frozen else pds_tree)(self._pag, root, self._size)
+            left_again = (v for v, distance in around.distances.items() if distance < self._size)
+            self._around[root] = around, 1 << root | bit_set(left_again)
+        return self._around[root][0]
 
     def _ancestors_of(self, x: int) -> int:
         if x not in self._ancestors:

@@ -6,10 +6,13 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from recexplain.causal import icd
+from recexplain.causal.answers import Answers
 from recexplain.causal.correlation import correlation
 from recexplain.causal.icd import IcdOptions, discover, iterations, learn_pag
 from recexplain.causal.independence import Independence, PartialCorrelation, Remembered
-from recexplain.causal.pag import Pag
+from recexplain.causal.pag import ARROW, CIRCLE, Pag
+from recexplain.causal.pds import legal_sets, pds_tree
 from recexplain.errors import OptionError
 
 SIGNS = {"arrow": "<>", "circle": "oo", "tail": "--"}
@@ -195,6 +198,50 @@ def test_every_rule_is_applied_after_size_one_and_at_the_end() -> None:
 
 
 # Degenerate inputs
+
+
+def ring_behind_one_node() -> Pag:
+    """From 0 to 4 and 5 a walk must go round: 0, 1, 2, 3, 1, 4. Nothing but the walk leads there."""
+    pag = Pag(6)
+    for x, y in ((0, 1), (1, 2), (2, 3)):
+        pag.connect(x, y, ARROW, ARROW)
+    pag.connect(1, 3, CIRCLE, ARROW)
+    for last in (4, 5):
+        pag.connect(1, last)
+        pag.connect(3, last)
+    return pag
+
+
+def test_a_set_of_five_need_not_hold_one_of_four() -> None:
+    found = {size: legal_sets(pds_tree(ring_behind_one_node(), 0, size), size) for size in (3, 4, 5)}
+    assert [nodes for _, nodes in found[3]] == [(1, 2, 3)]
+    assert not found[4]  # 4 and 5 are five edges away
+    assert [nodes for _, nodes in found[5]] == [(1, 2, 3, 4, 5)]
+
+
+@pytest.mark.parametrize(
+    ("order", "n_removed", "expected"),
+    [
+        ("position", [0, 0, 0, 0], ["all", "all", "tried", "all", "all"]),
+        ("position", [0, 1, 0, 0], ["all", "all", "all", "all", "all"]),
+        ("position", [1, 0, 0, 0], ["all", "all", "tried", "all", "all"]),
+        ("independent", [0, 0, 0, 0], ["all", "all", "all", "all", "all"]),
+    ],
+)
+def test_pairs_without_a_set_of_three_have_none_of_four(
+    monkeypatch: pytest.MonkeyPatch, order: str, n_removed: list[int], expected: list[str]
+) -> None:
+    """As long as nothing has changed, and in trees. Of larger sets it is not true: see the test above."""
+    asked, tried = [], [(0, 1), (2, 3)]
+
+    def separate(pag: Pag, _: Answers, size: int, *args: object, **__: object) -> tuple[int, list[tuple[int, int]]]:
+        asked.append({True: "all", False: "tried"}[args[1] == pag.edges()])
+        assert args[1] in (tried, pag.edges())
+        return ([*n_removed, 0][size - 2], tried if size < 6 else [])
+
+    monkeypatch.setattr(icd, "separate_by_legal_sets", separate)
+    learn_pag(np.full((5, 5), 0.9) + np.eye(5) / 10, 300, order=order)
+    assert asked == expected
 
 
 @pytest.mark.parametrize("n", [0, 1])

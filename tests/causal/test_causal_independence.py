@@ -67,6 +67,22 @@ def test_renumbering_the_rows_changes_nothing(seed: int, order: list[int]) -> No
     assert renumbered(0, 1, (2, 3)) == expected  # to the last bit
 
 
+@pytest.mark.parametrize("kind", ["any", "copies", "nearly copies", "equal sums"])
+def test_two_nodes_are_taken_out_as_many_are(kind: str) -> None:
+    for seed in range(40):
+        matrix = random_correlation(seed)
+        if kind in ("copies", "nearly copies"):
+            matrix = matrix[np.ix_([0, 1, 2, 3, 3, 4, 0], [0, 1, 2, 3, 3, 4, 0])]
+            same = np.abs(matrix - np.eye(7)) == 1
+            matrix[same] *= 1 + 5e-7 if kind == "copies" else 1 - 10.0 ** -(seed % 16)
+        if kind == "equal sums":
+            matrix = np.full((7, 7), 0.5) + np.eye(7) / 2
+            matrix[0, 1:3] = matrix[1:3, 0] = 0.1, 0.9
+        test = PartialCorrelation(matrix, 40)
+        for x, y, *z in permutations(range(7), 4):
+            assert test._given_two(x, y, *z) == test._given_many(x, y, tuple(z))  # to the last bit
+
+
 @pytest.mark.parametrize(("n_samples", "expected"), [(5, 0.0), (4, 0.0), (1, 0.0)])
 def test_too_few_samples_count_as_dependent(n_samples: int, expected: float) -> None:
     assert PartialCorrelation(random_correlation(3), n_samples)(0, 1, (2, 3, 4)) == expected
