@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from recexplain.errors import OptionError
 from recexplain.models.bert4rec import BERT4Rec
 from recexplain.models.sasrec import SASRec
+from recexplain.models.threads import side_by_side
 from recexplain.vocabulary import Vocabulary
 
 Network = BERT4Rec | SASRec
 
 PLACES = {"cpu": 12_800, "cuda": 131_072}  # in one forward pass; more no longer fit a core's cache. cuda: not measured
+SHARED = 3_200  # places in the pass of a thread at the least, where threads share a batch; fewer are not worth it
 ALIKE = 32  # histories of one length that are worth a pass of their own, without padding
 KEPT = 31 * 2**20  # bytes; see `_keep_pages`
 
@@ -43,23 +45,33 @@ class NetworkRecommender:
             raise OptionError(f"the device {device!r} cannot be used here: {str(error).splitlines()[0]}") from None
         self.vocabulary, self.model_hash, self.data_hash = vocabulary, model_hash, data_hash
         self.n_items, self.max_length, self.mask_item = model.n_items, model.max_length, model.mask_item
+        self._modules = tuple(model.modules())
         _keep_pages()
 
     def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         """Return the score of every item after each history, (batch, n_items + 1) float32; column 0 is -inf."""
         scores = np.empty((len(histories), self.n_items + 1), dtype=np.float32)
         scores[:, 0] = -np.inf
-        lengths = np.array([min(len(history) + 1, self.model.encoder.n_places) for history in histories], dtype=int)
-        with _evaluating(self.model):
-            for rows in batches_of(lengths, PLACES.get(self.device.type, PLACES["cuda"])):
+        n_places = self.model.encoder.n_places
+        lengths = np.array([min(len(history) + 1, n_places) for history in histories], dtype=int)
+
+        def fill(rows: np.ndarray) -> None:
+            with torch.inference_mode():
                 inputs = self._padded([histories[row] for row in rows], mask=self.mask_item)
                 scores[rows, 1:] = self.model.predict(inputs).float().cpu().numpy()
+
+        with _evaluating(self._modules):
+            if self.device.type == "cpu":
+                side_by_side(fill, list(batches_of(lengths, _shared_places(lengths, torch.get_num_threads()))))
+            else:
+                for rows in batches_of(lengths, PLACES["cuda"]):
+                    fill(rows)
         return scores
 
     def attention(self, history: np.ndarray, target: int) -> np.ndarray:
         """Return the attention, (layers, heads, m + 1, m + 1) float64, of the newest m items and the target."""
         inputs = self._padded([np.append(history, target)])
-        with _evaluating(self.model):
+        with _evaluating(self._modules), torch.inference_mode():
             _, weights = self.model.explain(inputs)
         found: np.ndarray = weights[0].double().cpu().numpy()
         return found
@@ -96,6 +108,14 @@ def batches_of(lengths: np.ndarray, n_places: int) -> Iterator[np.ndarray]:
         order = order[stop:]
 
 
+def _shared_places(lengths: np.ndarray, n_threads: int) -> int:
+    """Return how many places go into one pass on CPU, for every thread to have as many passes."""
+    total, longest = int(lengths.sum()), int(lengths.max(initial=1))
+    n_passes = max(-(-total // PLACES["cpu"]), min(n_threads, total // SHARED), 1)
+    n_passes = -(-n_passes // n_threads) * n_threads if n_passes > 1 else 1
+    return min(PLACES["cpu"], -(-total // n_passes) + longest)
+
+
 def _keep_pages() -> None:
     """Let the process keep the memory that one batch frees for the next.
 
@@ -107,14 +127,13 @@ def _keep_pages() -> None:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Without dropout and gradients; the training flags are put back, after an error too."""
-    training = [module for module in model.modules() if module.training]
-    if training:
-        model.eval()
+def _evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Without dropout; the training flags are put back, after an error too."""
+    training = [module for module in modules if module.training]
+    for module in training:
+        module.training = False
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
         for module in training:
             module.training = True
