@@ -94,11 +94,17 @@ class CorrelationAnswers(Answers):
         separating = self._alone.get(x * self.n + y)
         if separating is None:
             separating = self._separating(x, y)
-        nodes, n_before = (of_x, 0) if of_x & separating else (of_y, of_x.bit_count())
-        hits = nodes & separating
+        nodes, n_before = of_x, 0
+        hits = of_x & separating
+        if not hits:
+            nodes, n_before = of_y, of_x.bit_count()
+            hits = of_y & separating
+            if not hits:
+                self._counts[1] += n_before + of_y.bit_count()
+                return None
         first = hits & -hits
-        self._counts[1] += n_before + (nodes & (2 * first - 1)).bit_count()  # all of them where none is first
-        return (first.bit_length() - 1,) if hits else None
+        self._counts[1] += n_before + (nodes & (2 * first - 1)).bit_count()
+        return (first.bit_length() - 1,)
 
     def best_alone(self, x: int, y: int, among: int) -> Nodes | None:
         """Return the node of a bit set that separates x and y with the largest p, as a set; of equals the lowest."""

@@ -32,17 +32,17 @@ def separated_by_neighbours(pag: Pag, answers: Answers, *, is_frozen: bool) -> t
     """
     left = [pag.adjacent(v) for v in pag.nodes]
     read = list(left) if is_frozen else left
-    separated, found = {}, False
+    separated, beside = {}, 0
     for x, y in pag.edges():
         of_x = read[x] & ~(1 << y)
         of_y = read[y] & ~(of_x | 1 << x)
+        beside |= of_x | of_y
         z = answers.best_alone(x, y, of_x | of_y) if is_frozen else answers.first_alone(x, y, of_x, of_y)
-        found = found or bool(of_x | of_y)
         if z:
             separated[x, y] = z
-            left[x] &= ~(1 << y)
-            left[y] &= ~(1 << x)
-    return Pag.of_skeleton(left, separated), found
+            left[x] ^= 1 << y
+            left[y] ^= 1 << x
+    return Pag.of_skeleton(left, separated), bool(beside)
 
 
 def separate_by_legal_sets(
