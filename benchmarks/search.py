@@ -6,11 +6,10 @@
     python benchmarks/search.py checkpoint=... explainers=causal max_seconds=0.5
 
 Every explainer has the same budgets in evaluations. Milliseconds are the processor's, of one person at a time, without
-the random sets: with OMP_NUM_THREADS=1 what the clock shows where nothing else runs. With `clock=wall` they are what the
-clock shows, with all threads. A person for whom nothing is found
-counts as all items that the model saw in `size, all`. With `max_seconds` the budget is in seconds, here of the
-processor too; `2 closed`: every set of up to two items was tested, or the smallest set is proven. `first_sets=no`
-leaves out the first table.
+the random sets: with OMP_NUM_THREADS=1 what the clock shows where nothing else runs. With `clock=wall` they are the
+clock's, with all threads. A person for whom nothing is found counts as all items that the model saw in `size, all`.
+With `max_seconds` the budget is in seconds, here of the processor too; `2 closed`: every set of up to two items was
+tested, or the smallest set is proven. `first_sets=no` leaves out the first table.
 """
 
 import sys

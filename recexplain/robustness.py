@@ -1,6 +1,6 @@
 """What is measured of a removal that was found: whether others of its size do as well, and other kinds of removal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from itertools import islice
 
 from recexplain.counterfactual import REMOVALS, Candidate, Question, verdicts
@@ -9,16 +9,20 @@ from recexplain.search import null_sets
 
 ROWS = 1024  # histories scored in one batch
 
+Changing = Set[Candidate] | None  # all sets of a size that change the answer; None: not all of that size were tested
+
 #: The null rate of a removal that was found and the other removals under which it holds; None and () where nobody asks.
-Robust = Callable[[Recommender, Question, Candidate], tuple[float | None, tuple[str, ...]]]
+Robust = Callable[[Recommender, Question, Candidate, Changing], tuple[float | None, tuple[str, ...]]]
 
 
-def robustness(recommender: Recommender, question: Question, candidate: Candidate) -> tuple[float, tuple[str, ...]]:
+def robustness(
+    recommender: Recommender, question: Question, candidate: Candidate, changing: Changing = None
+) -> tuple[float, tuple[str, ...]]:
     """Return the null rate of a removal that was found, and the other removals under which it holds."""
-    return null_rate(recommender, question, len(candidate)), holds_under(recommender, question, candidate)
+    return null_rate(recommender, question, len(candidate), changing), holds_under(recommender, question, candidate)
 
 
-def unasked(_: Recommender, __: Question, ___: Candidate) -> tuple[None, tuple[str, ...]]:
+def unasked(_: Recommender, __: Question, ___: Candidate, ____: Changing = None) -> tuple[None, tuple[str, ...]]:
     """Return what stands for both where nobody asks."""
     return None, ()
 
@@ -34,13 +38,13 @@ class Remembered:
         self._held: dict[tuple[object, ...], tuple[str, ...]] = {}
 
     def __call__(
-        self, recommender: Recommender, question: Question, candidate: Candidate
+        self, recommender: Recommender, question: Question, candidate: Candidate, changing: Changing = None
     ) -> tuple[float, tuple[str, ...]]:
         """Return the null rate and the other removals."""
         asked = (question.user, question.history.tobytes(), question.target, question.options)
         rate, held = (*asked, len(candidate)), (*asked, candidate)
         if rate not in self._rates:
-            self._rates[rate] = null_rate(recommender, question, len(candidate))
+            self._rates[rate] = null_rate(recommender, question, len(candidate), changing)
         if held not in self._held:
             self._held[held] = holds_under(recommender, question, candidate)
         return self._rates[rate], self._held[held]
@@ -54,9 +58,15 @@ def changed_share(recommender: Recommender, question: Question, candidates: Sequ
     return n_changed / len(candidates)
 
 
-def null_rate(recommender: Recommender, question: Question, size: int) -> float:
-    """Return the share of random sets of a size that change the answer, `search.null_sets`; apart from the budget."""
-    return changed_share(recommender, question, null_sets(size, question.removable, question.rng("null_rate")))
+def null_rate(recommender: Recommender, question: Question, size: int, changing: Changing = None) -> float:
+    """Return the share of random sets of a size that change the answer, `search.null_sets`; apart from the budget.
+
+    `changing`: all of that size that do, where it is known; then nothing is scored.
+    """
+    drawn = null_sets(size, question.removable, question.rng("null_rate"))
+    if changing is not None:
+        return sum(candidate in changing for candidate in drawn) / len(drawn)
+    return changed_share(recommender, question, drawn)
 
 
 def holds_under(recommender: Recommender, question: Question, candidate: Candidate) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ class Result:
     n_minimal: int | None = None  # how many sets that cost as much change the answer; None: not all were tested
     criticality: tuple[float, ...] = ()  # of each position of the history: the share of those that hold it
     order: tuple[int, ...] = ()  # the positions in the order that the search followed, where it followed one
+    changing: frozenset[Candidate] | None = None  # all of that size that change the answer; None: not all were tested
 
 
 T = TypeVar("T")
@@ -109,7 +110,8 @@ class Ledger:
         if cost >= below and (self.question.costs or not self.is_closed(len(found))):
             return Result(found, status, proven, others)
         shares = criticality(minimal, len(self.question.history))
-        return Result(found, status, proven, others, len(minimal), shares)
+        changing = None if self.question.costs else frozenset(minimal)
+        return Result(found, status, proven, others, len(minimal), shares, changing=changing)
 
     def _is_irreducible(self, candidate: Candidate) -> bool:
         """Whether every set with one position less was tested, and none of them changes the answer."""

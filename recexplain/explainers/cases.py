@@ -55,7 +55,7 @@ def explanation_of(
     question, result = outcome.question, outcome.result
     candidate = result.candidate or ()
     after = _after(recommender, question, candidate) if candidate else ()
-    rate, held = robust(recommender, question, candidate) if candidate else (None, ())
+    rate, held = robust(recommender, question, candidate, result.changing) if candidate else (None, ())
     explanation = Explanation(
         **_header(recommender, explainer, person, question.options),
         n_unseen=question.n_unseen,

@@ -13,7 +13,7 @@ from toys import Attentive, Recording, Voting, Wobbling, Wrapper, is_changed, qu
 
 from recexplain import OptionError, RecExplainError, UnknownIdError, robustness
 from recexplain.counterfactual import CLOSE, Candidate, Options, Question
-from recexplain.explainers import driver
+from recexplain.explainers import Causal, driver
 from recexplain.explainers.cases import Person
 from recexplain.explainers.driver import Case, explain_case, explain_cases
 from recexplain.recommender import Recommender
@@ -94,14 +94,37 @@ def test_no_more_histories_are_scored_at_once_than_fit(recommender: Voting) -> N
     assert max(map(len, (list(combinations(range(13), size)) for size in range(13)))) > driver.ROWS
 
 
-def test_everything_scored_is_counted_once(recommender: Voting) -> None:
-    """On top come the question and, where something was found, the list afterwards, random sets and other removals."""
+@pytest.mark.parametrize("budget", [None, 4])
+def test_everything_scored_is_counted_once(recommender: Voting, budget: int | None) -> None:
+    """On top come the question and, where something was found, the list afterwards and other removals.
+
+    Random sets are scored only where the search has not tested all sets of that size.
+    """
+    scored_rates = set()
     for person in people_of(np.random.default_rng(4), 12):
         recording = Recording(Voting(recommender.votes + np.arange(21) / 32, 6))  # no ties: nothing is asked again
-        found = explain_case(recording, person, Everything(), Options()).explanation
-        n_null = len(list(combinations(range(min(6, len(person.history))), len(found.items)))) if found.items else 0
+        found = explain_case(recording, person, Everything(), Options(max_evaluations=budget)).explanation
+        n_null = len(list(combinations(range(min(6, len(person.history))), len(found.items))))
         n_other = (len(found.positions) < min(6, len(person.history))) + (len(found.positions) < len(person.history))
-        assert len(recording.scored) == 1 + found.evaluations + (1 + n_null + n_other if found.items else 0)
+        is_rate_scored = bool(found.items) and found.n_minimal is None
+        n_robust = 1 + n_other + n_null * is_rate_scored if found.items else 0
+        assert len(recording.scored) == 1 + found.evaluations + n_robust
+        scored_rates.add(is_rate_scored)
+    assert scored_rates == {False} if budget is None else True in scored_rates
+
+
+@pytest.mark.parametrize("options", [{}, {"max_evaluations": 9}, {"costs": (("3", 2.0), ("5", 0.5))}, {"k": 3}])
+def test_what_the_search_knows_of_random_sets_is_what_they_score(recommender: Voting, options: dict[str, Any]) -> None:
+    wide, rates = replace(recommender, max_length=50), set()  # so that of pairs only 200 are drawn
+    people = [*people_of(np.random.default_rng(4), 12), Person("long", [str(1 + at % 11) for at in range(50)])]
+    for person in people:
+        case = explain_case(wide, person, Causal(), Options(**options))
+        if case.explanation.positions:
+            assert case.question is not None
+            rate = robustness.null_rate(wide, case.question, len(case.explanation.positions))
+            assert case.explanation.null_rate == rate
+            rates.add(rate)
+    assert len(rates) > 1
 
 
 LEVELS = [[(0,), (1,)], [], [(0, 1), (0, 2), (1, 2)]]
