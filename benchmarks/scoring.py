@@ -1,16 +1,18 @@
 """How many edited histories are scored in a second: `python benchmarks/scoring.py [checkpoint=<file>] [processes=2]`.
 
-Every pair of one history's items is taken out in turn. `plain` is the same network as PyTorch's own layers compute it,
-in batches of 512, the last layer at the asked place only; `scores` is what explainers call; `gaps` is that with the
-verdict. Without a checkpoint the network is a new one, 3,416 items, width 64, two layers: the cost is the same. The
-median of five turns, by processor time and on the clock, once with one thread and once with all. Then what one history
-alone costs, and what the choice of kernels and the parts of a batch bring; where the time of one thread goes; and how
-many verdicts so many processes give together on the clock, each on one thread, all at once.
+Every pair of one history's items is taken out. `plain` is the same network as PyTorch's own layers compute it, in
+batches of 512, the last layer at the asked place only; `scores` is what explainers call; `gaps` is that with the
+verdict, where what is nearly a tie is scored again alone. Five turns, another history each: of a checkpoint five people
+of its data, drawn with seed 0. Without one the network is new, 3,416 items, width 64, two layers, and so are the
+histories: the cost is the same. Medians, by processor time and on the clock, once with one thread and once with all.
+Then what one history alone costs, and what the choice of kernels and the parts of a batch bring; where the time of one
+thread goes; and how many verdicts so many processes give together on the clock, each on one thread, all at once.
 """
 
 import sys
 from collections.abc import Callable, Sequence
-from itertools import combinations, islice
+from functools import partial
+from itertools import combinations, cycle, islice
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
@@ -22,9 +24,13 @@ import torch
 
 from recexplain.checkpoint import read_checkpoint
 from recexplain.counterfactual import Candidate, Options, Question, ask, measured
+from recexplain.evaluation.config import recorded_source
 from recexplain.models import attention, products
 from recexplain.models.bert4rec import BERT4Rec
 from recexplain.models.network import NetworkRecommender
+from recexplain.sequences import load_dataset
+
+Asked = list[tuple[Question, Candidate]]  # a history, and what is taken out of it
 
 N_SETS, TURNS, PLAIN_BATCH = 1225, 5, 512  # 1225: all pairs of 50 items
 TOGETHER_S = 5.0  # how long processes score at once
@@ -46,12 +52,14 @@ def main(words: Sequence[str]) -> None:
         recommender = recommender_of(given.get("checkpoint"), window)
         if recommender.max_length != window:
             continue
+        turns = asked(given.get("checkpoint"), recommender)
         for threads in sorted({1, n_threads}):
             torch.set_num_threads(threads)
-            table(recommender, threads)
+            table(recommender, turns, threads)
         torch.set_num_threads(1)
-        choices(recommender)
-        print("\nof the time of one thread: " + ", ".join(f"{name} {part:.0%}" for name, part in parts(recommender)))
+        choices(recommender, turns[0])
+        shares = ", ".join(f"{name} {part:.0%}" for name, part in parts(recommender, turns))
+        print(f"\nof the time of one thread: {shares}")
         for number in sorted({1, n_processes}):
             print(f"{number} process(es) at once: {together(given.get('checkpoint'), window, number):,.0f} a second")
 
@@ -63,20 +71,25 @@ def recommender_of(checkpoint: str | None, window: int) -> NetworkRecommender:
     return NetworkRecommender(BERT4Rec(3416, max_length=window).eval())
 
 
-def asked(recommender: NetworkRecommender) -> tuple[Question, list[Candidate]]:
-    """Return the history that is edited, and the sets that are taken out of it."""
-    draw = np.random.default_rng(0)
-    history = draw.permutation(np.arange(1, recommender.n_items + 1))[: recommender.max_length]
-    return ask(recommender, history, Options()), list(islice(combinations(range(len(history)), 2), N_SETS))
+def asked(checkpoint: str | None, recommender: NetworkRecommender) -> list[Asked]:
+    """Return, for each turn, a history and the sets that are taken out of it."""
+    draw, window = np.random.default_rng(0), recommender.max_length
+    if checkpoint is None:
+        histories = [draw.permutation(np.arange(1, recommender.n_items + 1))[:window] for _ in range(TURNS)]
+    else:
+        people = load_dataset(recorded_source(read_checkpoint(checkpoint).source)).histories.at_least(window)
+        histories = [people[int(row)][-window:].astype(np.int64) for row in draw.permutation(len(people))[:TURNS]]
+    sets = list(islice(combinations(range(window), 2), N_SETS))
+    questions = [ask(recommender, history, Options()) for history in histories]
+    return [[(question, candidate) for candidate in sets] for question in questions]
 
 
-def parts(recommender: NetworkRecommender) -> list[tuple[str, float]]:
+def parts(recommender: NetworkRecommender, turns: Sequence[Asked]) -> list[tuple[str, float]]:
     """Return the shares of the processor's time that kinds of operations take; what is not torch's is not in it."""
-    question, sets = asked(recommender)
-    pairs = [(question, candidate) for candidate in sets]
-    measured(recommender, pairs)
+    measured(recommender, turns[0])
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        measured(recommender, pairs)
+        for pairs in turns:
+            measured(recommender, pairs)
     spent = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
     shares = {
         name: sum(time for key, time in spent.items() if key.startswith(keys)) / sum(spent.values())
@@ -102,49 +115,48 @@ def scoring(checkpoint: str | None, window: int, barrier: Barrier, counts: "Simp
     """Give verdicts for a while, beginning with the others, and hand back how many a second."""
     torch.set_num_threads(1)
     recommender = recommender_of(checkpoint, window)
-    question, sets = asked(recommender)
-    pairs = [(question, candidate) for candidate in sets]
-    measured(recommender, pairs)
+    turns = asked(checkpoint, recommender)
+    measured(recommender, turns[0])
     barrier.wait()
     began, n = perf_counter(), 0
-    while (seconds := perf_counter() - began) < TOGETHER_S:
+    for pairs in cycle(turns):
         measured(recommender, pairs)
         n += len(pairs)
+        if (seconds := perf_counter() - began) > TOGETHER_S:
+            break
     counts.put(n / seconds)
 
 
-def table(recommender: NetworkRecommender, threads: int) -> None:
+def table(recommender: NetworkRecommender, turns: Sequence[Asked], threads: int) -> None:
     """Print what each way costs at one window."""
-    question, sets = asked(recommender)
-    history = question.history
-    edited = [question.without(candidate) for candidate in sets]
-    ways: dict[str, Callable[[], object]] = {
-        "plain": lambda: plain(recommender, edited),
-        "scores": lambda: recommender.scores(edited),
-        "gaps": lambda: measured(recommender, [(question, candidate) for candidate in sets]),
+    edited = [[question.without(candidate) for question, candidate in pairs] for pairs in turns]
+    ways: dict[str, Callable[[int], object]] = {
+        "plain": lambda turn: plain(recommender, edited[turn]),
+        "scores": lambda turn: recommender.scores(edited[turn]),
+        "gaps": lambda turn: measured(recommender, turns[turn]),
     }
-    difference = np.abs(plain(recommender, edited) - recommender.scores(edited)[:, 1:]).max()
-    kernel = "oneDNN" if products._has_onednn() else "torch"
+    difference = np.abs(plain(recommender, edited[0]) - recommender.scores(edited[0])[:, 1:]).max()
+    near = [int(pairs[0][0].gaps(recommender.scores(one))[1].sum()) for pairs, one in zip(turns, edited, strict=True)]
+    n_sets, kernel = len(turns[0]), "oneDNN" if products._has_onednn() else "torch"
     print(
-        f"\nwindow {len(history)}, {threads} thread(s), {len(sets):,} sets; products by {kernel}; "
-        f"scores differ from plain by at most {difference:.1e}\n"
+        f"\nwindow {recommender.max_length}, {threads} thread(s), {n_sets:,} sets a turn, of which nearly ties "
+        f"{', '.join(map(str, near))}; products by {kernel}; scores differ from plain by at most {difference:.1e}\n"
     )
     print("| way | evaluations a CPU-second | on the clock | times plain, CPU |")
     print("|---|---:|---:|---:|")
     costs = {name: [] for name in ways}
-    for _ in range(TURNS + 1):  # in turn, so that a busy machine hits all alike; the first is warm-up
+    for turn in (0, *range(TURNS)):  # the ways in turn, so that a busy machine hits all alike; the first is warm-up
         for name, way in ways.items():
-            costs[name].append(timed(way))
-    cpu = {name: len(sets) / median(c for c, _ in turns[1:]) for name, turns in costs.items()}
-    for name, turns in costs.items():
-        clock = len(sets) / median(w for _, w in turns[1:])
+            costs[name].append(timed(partial(way, turn)))
+    cpu = {name: n_sets / median(c for c, _ in found[1:]) for name, found in costs.items()}
+    for name, found in costs.items():
+        clock = n_sets / median(w for _, w in found[1:])
         print(f"| {name} | {cpu[name]:,.0f} | {clock:,.0f} | {cpu[name] / cpu['plain']:.2f} |", flush=True)
 
 
-def choices(recommender: NetworkRecommender) -> None:
+def choices(recommender: NetworkRecommender, pairs: Asked) -> None:
     """Print what one history alone costs, and a batch, as it is and without what makes it faster; one thread."""
-    question, sets = asked(recommender)
-    alone, edited = [question.history], [question.without(candidate) for candidate in sets]
+    alone, edited = [pairs[0][0].history], [question.without(candidate) for question, candidate in pairs]
     ways = {"as it is": {}, "every product by oneDNN": {"few": 0}, "the first layer at once": {"cached": 10**9}}
     costs = {name: ([], []) for name in ways}
     few, cached = products.FEW, attention.CACHED
