@@ -11,6 +11,7 @@ thread goes; and how many verdicts so many processes give together on the clock,
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import combinations, cycle, islice
 from multiprocessing import get_context
@@ -23,12 +24,13 @@ import numpy as np
 import torch
 
 from recexplain.checkpoint import read_checkpoint
-from recexplain.counterfactual import Candidate, Options, Question, ask, measured
+from recexplain.counterfactual import Candidate, Options, Question, ask
 from recexplain.evaluation.config import recorded_source
 from recexplain.models import attention, products
 from recexplain.models.bert4rec import BERT4Rec
 from recexplain.models.network import NetworkRecommender
 from recexplain.sequences import load_dataset
+from recexplain.verdicts import measured
 
 Asked = list[tuple[Question, Candidate]]  # a history, and what is taken out of it
 
@@ -120,7 +122,8 @@ def scoring(checkpoint: str | None, window: int, barrier: Barrier, counts: "Simp
     barrier.wait()
     began, n = perf_counter(), 0
     for pairs in cycle(turns):
-        measured(recommender, pairs)
+        question = replace(pairs[0][0])  # a new one, for which nothing was computed before
+        measured(recommender, [(question, candidate) for _, candidate in pairs])
         n += len(pairs)
         if (seconds := perf_counter() - began) > TOGETHER_S:
             break

@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 
 import recexplain
 from recexplain.checkpoint import Checkpoint, read_checkpoint
-from recexplain.counterfactual import Candidate, Options, Question, ask, measured, measured_alone
+from recexplain.counterfactual import Candidate, Options, Question, ask
 from recexplain.errors import RecExplainError
 from recexplain.evaluation.config import recorded_source
 from recexplain.explainers import EXPLAINERS, Causal, Explainer, Popularity, driver, explainer_of
@@ -38,6 +38,7 @@ from recexplain.recommender import Recommender, id_of
 from recexplain.search import Result
 from recexplain.sequences import Dataset, load_dataset
 from recexplain.steps import sets_by_rank
+from recexplain.verdicts import measured, measured_alone
 
 BUDGETS = "50,100,500,2000"
 ROWS = 1024

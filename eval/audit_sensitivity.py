@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import comb, fsum
 from typing import Any
 
-from recexplain.counterfactual import ask, verdicts
+from recexplain.counterfactual import ask
 from recexplain.evaluation.audit_drawn import Drawn
 from recexplain.evaluation.audit_groups import mean_of, share
 from recexplain.evaluation.audit_studies import Study, carried_out, drawn_words, person_of
@@ -16,6 +16,7 @@ from recexplain.evaluation.orders import has_order
 from recexplain.evaluation.randomised import deepest_randomised, randomised
 from recexplain.evaluation.trials import Trial, Work
 from recexplain.recommender import asked_for
+from recexplain.verdicts import verdicts
 
 Outline = Mapping[str, Any]  # what a trial notes of an explanation
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from recexplain.counterfactual import REMOVALS, Question, verdicts
+from recexplain.counterfactual import REMOVALS, Question
 from recexplain.evaluation import metrics
 from recexplain.evaluation.orders import order_of
 from recexplain.evaluation.perturbation import only, perturbed, standing_of
@@ -11,6 +11,7 @@ from recexplain.explainers import Explainer
 from recexplain.explainers.driver import Case, Timing
 from recexplain.explanation import Explanation
 from recexplain.recommender import Recommender, asked_for, checked_scores, keeps_places, number_of, top_items
+from recexplain.verdicts import verdicts
 
 Values = dict[str, float | None]  # metric -> its value; None: it does not apply to this person
 

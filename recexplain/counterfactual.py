@@ -1,10 +1,9 @@
-"""What a removal is, what it must change, and the recommender's own verdict, batched."""
+"""What a removal is, and what it must change."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
 from math import ceil, fsum, inf, isfinite
 from numbers import Real
 from typing import Protocol, runtime_checkable
@@ -158,12 +157,17 @@ class Question:
         """Return `without` of each candidate; the deletions of a size are made in one go."""
         if self.options.removal != "delete" or len({len(candidate) for candidate in candidates}) != 1:
             return [self.without(candidate) for candidate in candidates]
-        places = np.array(candidates) - self.n_unseen + self.n_ignored
-        assert places.min() >= self.n_ignored
-        assert places.shape[1] < len(self.visible)
+        places = self.places(candidates)
         kept = np.ones((len(places), len(self.handed)), dtype=bool)
         np.put_along_axis(kept, places, values=False, axis=1)
         return list(np.broadcast_to(self.handed, kept.shape)[kept].reshape(len(places), -1))
+
+    def places(self, candidates: Sequence[Candidate]) -> np.ndarray:
+        """Return, (candidates, size) int64, where candidates of one size stand in what the model is handed."""
+        places = np.array(candidates) - self.n_unseen + self.n_ignored
+        assert places.min() >= self.n_ignored
+        assert places.shape[1] < len(self.visible)
+        return places
 
     @property
     def place(self) -> int:
@@ -267,40 +271,6 @@ def ask(
         scale=max(1.0, abs(float(scores[target]))),
         user=user,
     )
-
-
-def measured(recommender: Recommender, asked: Sequence[tuple[Question, Candidate]]) -> np.ndarray:
-    """(asked,) float64: the gap that each removal leaves, in one call of `scores`.
-
-    Its sign does not depend on the batch: where it might, see `CLOSE`, the history is scored again alone. Its size may,
-    by rounding.
-    """
-    gaps = np.zeros(len(asked))
-    if not asked:
-        return gaps
-    histories: list[np.ndarray] = []
-    for _, run in groupby(asked, key=lambda one: id(one[0])):
-        together = list(run)
-        histories += together[0][0].without_each([candidate for _, candidate in together])
-    scores = checked_scores(recommender, histories)
-    start = 0
-    for _, run in groupby(asked, key=lambda one: id(one[0])):
-        question, stop = asked[start][0], start + sum(1 for _ in run)
-        gaps[start:stop], is_close = question.gaps(scores[start:stop])
-        for i in start + np.flatnonzero(is_close) if len(asked) > 1 else ():
-            gaps[i] = question.gaps(checked_scores(recommender, [histories[i]]))[0][0]
-        start = stop
-    return gaps
-
-
-def measured_alone(recommender: Recommender, asked: Sequence[tuple[Question, Candidate]]) -> np.ndarray:
-    """(asked,) float64: the gap that each removal leaves, one history a call: the same in any company."""
-    return np.array([measured(recommender, [one])[0] for one in asked])
-
-
-def verdicts(recommender: Recommender, asked: Sequence[tuple[Question, Candidate]]) -> list[bool]:
-    """Return whether each removal changes its question's answer; the batch does not decide, see `measured`."""
-    return [bool(gap > 0) for gap in measured(recommender, asked)]
 
 
 def _is_number(value: object) -> bool:

@@ -1,6 +1,6 @@
 """What an explainer may ask of a recommender, and what it recommends."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Protocol, TypeGuard, runtime_checkable
 
@@ -68,6 +68,14 @@ class AttentiveRecommender(Recommender, Protocol):
         ...
 
 
+class DeletingRecommender(Recommender, Protocol):
+    """A recommender that scores one history without each of many sets of its items faster than as many histories."""
+
+    def deleting(self, history: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what takes places, (sets, size) int64 ascending, and returns what `scores` would without each set."""
+        ...
+
+
 class ForUsers(Recommender, Protocol):
     """A recommender that scores for a user."""
 
@@ -94,6 +102,13 @@ def keeps_places(recommender: Recommender) -> bool:
 def needs_user(recommender: Recommender) -> TypeGuard[ForUsers]:
     """Whether a recommender can be asked only as that of one user."""
     return bool(getattr(recommender, "needs_user", False))
+
+
+def can_delete(recommender: Recommender) -> TypeGuard[DeletingRecommender]:
+    """Whether a recommender deletes by itself; not where what is built upon it, or around it, changed `scores` alone."""
+    kinds = (kind.__dict__ for kind in type(recommender).__mro__)
+    first: Iterable[str] = next((names for names in kinds if "scores" in names or "deleting" in names), ())
+    return "deleting" in first and "scores" not in getattr(recommender, "__dict__", ())
 
 
 def asked_for(recommender: Recommender, user: object) -> Recommender:
@@ -132,7 +147,12 @@ def checked_scores(recommender: Recommender, histories: Sequence[np.ndarray]) ->
     """
     with one_thread() if len(histories) == 1 else nullcontext():
         scores = precise(recommender.scores(histories))
-    expected = (len(histories), recommender.n_items + 1)
+    return checked(scores, len(histories), recommender.n_items)
+
+
+def checked(scores: np.ndarray, n_histories: int, n_items: int) -> np.ndarray:
+    """Return scores as they are; `OptionError` where they have another shape, NaN or infinity."""
+    expected = (n_histories, n_items + 1)
     if scores.shape != expected:
         raise OptionError(f"the recommender returned scores of shape {scores.shape}, not {expected}")
     if not (scores < np.inf).all():

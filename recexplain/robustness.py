@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence, Set
 from itertools import islice
 
-from recexplain.counterfactual import REMOVALS, Candidate, Question, verdicts
+from recexplain.counterfactual import REMOVALS, Candidate, Question
 from recexplain.recommender import Recommender, checked_scores, keeps_places
 from recexplain.search import null_sets
+from recexplain.verdicts import verdicts
 
 ROWS = 1024  # histories scored in one batch
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, islice, takewhile
 from math import comb, inf
 
-from recexplain.counterfactual import Candidate, Options, Question, ask, verdicts
+from recexplain.counterfactual import Candidate, Options, Question, ask
 from recexplain.errors import OptionError, RecExplainError, is_whole
 from recexplain.explainers.cases import Identified, Person
 from recexplain.explanation import Explanation
@@ -13,6 +13,7 @@ from recexplain.recommender import Recommender, asked_for, checked_scores, id_of
 from recexplain.robustness import ROWS, holds_under, null_rate
 from recexplain.search import SHOWN, criticality
 from recexplain.steps import sets_by_cost
+from recexplain.verdicts import verdicts
 
 FOUND = ("optimal", "irreducible", "found")
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from toys import Recording, Wobbling, is_changed
 
-from recexplain.counterfactual import Candidate, Options, Question, ask, measured_alone
+from recexplain.counterfactual import Candidate, Options, Question, ask
 from recexplain.explainers import driver
 from recexplain.explainers.cases import Person
 from recexplain.explainers.driver import Case, Explainer, GraphExplainer, explain_case, explain_cases
 from recexplain.recommender import AttentiveRecommender, Recommender, top_items
 from recexplain.search import Result
+from recexplain.verdicts import measured_alone
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 

@@ -12,12 +12,13 @@ from typing import ClassVar, TypeVar
 import networkx as nx
 import numpy as np
 
-from recexplain.counterfactual import Candidate, Question, measured, measured_alone
+from recexplain.counterfactual import Candidate, Question
 from recexplain.errors import OptionError, is_whole
 from recexplain.explainers.graphs import checked_attention
 from recexplain.recommender import AttentiveRecommender, Recommender, id_of, without_attention
 from recexplain.search import Ledger, Search, Step
 from recexplain.steps import greedy_prefix, levels_until_found, pruned, searched, strongest_first
+from recexplain.verdicts import measured, measured_alone
 
 Graphs = Sequence[nx.DiGraph]  # none: these explainers have no graphs
 

@@ -9,13 +9,14 @@ from typing import Protocol, runtime_checkable
 import networkx as nx
 import numpy as np
 
-from recexplain.counterfactual import Candidate, Options, Question, ask, measured, measured_alone
+from recexplain.counterfactual import Candidate, Options, Question, ask
 from recexplain.errors import RecExplainError
 from recexplain.explainers.cases import Outcome, Person, error_of, explanation_of
 from recexplain.explanation import Explanation
 from recexplain.recommender import Recommender, asked_for, needs_user, number_of
 from recexplain.robustness import Robust, robustness
 from recexplain.search import Request, Result, Search
+from recexplain.verdicts import measured, measured_alone
 
 PEOPLE = 16  # whose candidates are packed into one batch
 ROWS = 1024  # histories scored in one batch at most

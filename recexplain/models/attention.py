@@ -114,7 +114,10 @@ class Layer(nn.Module):
         x, query, key, value = x.chunk(4, dim=-1)
         if self.training:
             return self._finish(x, self.attention.mix(query, key, value, allowed))
-        gathered = self.attention.gathered(query, key, value, allowed)
+        return self.joined(x, self.attention.gathered(query, key, value, allowed))
+
+    def joined(self, x: Tensor, gathered: Tensor) -> Tensor:
+        """Return the new states of places, (batch, places, dim), that have gathered this; without dropout."""
         return self._fed(self.attention_norm(through(self.attention.output, gathered, onto=x)))
 
     def newest(self, x: Tensor, allowed: Tensor | None) -> Tensor:

@@ -1,5 +1,6 @@
 """The Transformer that our models share: items -> states, of all places or only of those that are asked for."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -66,9 +67,14 @@ class Encoder(nn.Module):
             x = first.distinct(x, where, allowed)
         else:
             x, others = self._embed(items), [first, *others]
-        for layer in others[:-1]:
-            x = layer(x, allowed)
-        return others[-1].newest(x, None if allowed is None else allowed[:, :, -1:])[:, 0]
+        return _newest(others, x, allowed)
+
+    def beyond_first(self, x: Tensor) -> Tensor:
+        """Return the state of the newest place, (batch, dim), of states behind the first of two layers or more.
+
+        (batch, length, dim), all of them of items that may look at all others.
+        """
+        return _newest(cast("list[Layer]", list(self.layers))[1:], x, None)
 
     def explain(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """Return all states, (batch, length, dim), and the attention, (batch, layers, heads, length, length)."""
@@ -85,16 +91,16 @@ class Encoder(nn.Module):
 
     def _embed(self, items: Tensor) -> Tensor:
         newest_first = torch.arange(items.shape[1] - 1, -1, -1, device=items.device)
-        return self._at(items, newest_first)
+        return self.at(items, newest_first)
 
     def _distinct(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """Return the embeddings of the distinct items at distinct places, (n, dim), and which stands where."""
         length = items.shape[1]
         newest_first = torch.arange(length - 1, -1, -1, device=items.device)
         found, where = torch.unique(items * length + newest_first, return_inverse=True)
-        return self._at(found // length, found % length), where
+        return self.at(found // length, found % length), where
 
-    def _at(self, items: Tensor, places: Tensor) -> Tensor:
+    def at(self, items: Tensor, places: Tensor) -> Tensor:
         """Return the first states of items at places counted from the newest."""
         embedded = self.item_embedding(items) + self.position_embedding(places)
         dropped: Tensor = self.dropout(self.input_norm(embedded))
@@ -129,6 +135,13 @@ class Encoder(nn.Module):
         allowed: Tensor = older if bool(present.all()) else older & present
         alone = ~allowed.any(-1, keepdim=True) & torch.eye(length, dtype=torch.bool, device=items.device)
         return (allowed | alone).reshape(-1, 1, length, length)
+
+
+def _newest(layers: Sequence[Layer], x: Tensor, allowed: Tensor | None) -> Tensor:
+    """Return the state of the newest place behind these layers, (batch, dim)."""
+    for layer in layers[:-1]:
+        x = layer(x, allowed)
+    return layers[-1].newest(x, None if allowed is None else allowed[:, :, -1:])[:, 0]
 
 
 def _places(is_asked: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """A network as a recommender: padding, device and evaluation mode are its own business."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recexplain.errors import OptionError
 from recexplain.models.bert4rec import BERT4Rec
+from recexplain.models.deletions import Deletions
 from recexplain.models.sasrec import SASRec
 from recexplain.models.threads import side_by_side
 from recexplain.vocabulary import Vocabulary
@@ -16,6 +17,8 @@ from recexplain.vocabulary import Vocabulary
 Network = BERT4Rec | SASRec
 
 PLACES = {"cpu": 12_800, "cuda": 131_072}  # in one forward pass; more no longer fit a core's cache. cuda: not measured
+WORTH_SUMS = 256  # deletions of one size from a history: sums for fewer take longer than they save
+SUMS = 128 * 2**20  # bytes that they take at the most
 SHARED = 3_200  # places in the pass of a thread at the least, where threads share a batch; fewer are not worth it
 ALIKE = 32  # histories of one length that are worth a pass of their own, without padding
 KEPT = 31 * 2**20  # bytes; see `_keep_pages`
@@ -68,6 +71,14 @@ class NetworkRecommender:
                     fill(rows)
         return scores
 
+    def deleting(self, history: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what scores one history without some of its items, faster than `scores` where they are many.
+
+        It takes (sets, size) int64, ascending places in the history, and returns (sets, n_items + 1) float32. The model
+        must not change meanwhile.
+        """
+        return _Deleting(self, history)
+
     def attention(self, history: np.ndarray, target: int) -> np.ndarray:
         """Return the attention, (layers, heads, m + 1, m + 1) float64, of the newest m items and the target."""
         inputs = self._padded([np.append(history, target)])
@@ -90,6 +101,62 @@ class NetworkRecommender:
         items[:, :longest] = 0
         items[:, :longest][np.arange(longest) >= longest - lengths[:, None]] = np.concatenate(cut)
         return torch.from_numpy(items).to(self.device)
+
+
+class _Deleting:
+    """Scores one history without sets of its items; keeps the sums for the size that came last."""
+
+    def __init__(self, recommender: NetworkRecommender, history: np.ndarray) -> None:
+        self._recommender, self._history = recommender, history
+        self._sums: Deletions | None = None
+
+    def __call__(self, places: np.ndarray) -> np.ndarray:
+        recommender, (n_sets, size) = self._recommender, places.shape
+        with _evaluating(recommender._modules), torch.inference_mode():
+            sums = self._sums_of(size, n_sets)
+        if sums is None:
+            return recommender.scores(self._without(places))
+        scores = np.empty((n_sets, recommender.n_items + 1), dtype=np.float32)
+        scores[:, 0] = -np.inf
+        is_sure = np.empty(n_sets, dtype=bool)
+
+        def fill(rows: np.ndarray) -> None:
+            with torch.inference_mode():
+                states, sure = sums.last(torch.from_numpy(places[rows]))
+                scores[rows, 1:] = recommender.model.logits(states).numpy()
+                is_sure[rows] = sure.numpy()
+
+        lengths = np.full(n_sets, sums.n - size)
+        with _evaluating(recommender._modules):
+            side_by_side(fill, list(batches_of(lengths, _shared_places(lengths, torch.get_num_threads()))))
+        if not is_sure.all():
+            scores[~is_sure] = recommender.scores(self._without(places[~is_sure]))
+        return scores
+
+    def _without(self, places: np.ndarray) -> list[np.ndarray]:
+        return [np.delete(self._history, some) for some in places]
+
+    def _sums_of(self, size: int, n_sets: int) -> Deletions | None:
+        """Return the sums for a size, or None where they are not to be had, or not worth it."""
+        if self._sums is not None and self._sums.size == size:
+            return self._sums
+        encoder, length = self._recommender.model.encoder, len(self._history) + 1
+        mask = self._recommender.mask_item  # without it places look at older ones only
+        if (
+            n_sets < WORTH_SUMS
+            or self._recommender.device.type != "cpu"
+            or mask is None
+            or len(encoder.layers) < 2
+            or length > encoder.n_places
+            or size >= length - 1
+            or encoder.item_embedding.weight.dtype != torch.float32
+            or not self._history.all()
+            or Deletions.n_bytes(encoder, length, size) > SUMS
+        ):
+            return None
+        items = torch.from_numpy(np.append(self._history, mask))
+        self._sums = Deletions(encoder, items, size)
+        return self._sums
 
 
 def batches_of(lengths: np.ndarray, n_places: int) -> Iterator[np.ndarray]:

@@ -21,9 +21,10 @@ from toys import (
     votes_of,
 )
 
-from recexplain.counterfactual import CLOSE, Options, Question, ask, verdicts
+from recexplain.counterfactual import CLOSE, Options, Question, ask
 from recexplain.errors import OptionError, RecExplainError, UnknownIdError
 from recexplain.recommender import checked_scores, top_items
+from recexplain.verdicts import verdicts
 from recexplain.vocabulary import Vocabulary
 
 PLAIN = [
