@@ -105,7 +105,7 @@ def needs_user(recommender: Recommender) -> TypeGuard[ForUsers]:
 
 
 def can_delete(recommender: Recommender) -> TypeGuard[DeletingRecommender]:
-    """Whether a recommender deletes by itself; not where what is built upon it, or around it, changed `scores` alone."""
+    """Whether a recommender deletes by itself; not where what is built on it, or around it, changed `scores` alone."""
     kinds = (kind.__dict__ for kind in type(recommender).__mro__)
     first: Iterable[str] = next((names for names in kinds if "scores" in names or "deleting" in names), ())
     return "deleting" in first and "scores" not in getattr(recommender, "__dict__", ())
