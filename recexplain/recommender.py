@@ -155,7 +155,7 @@ def checked(scores: np.ndarray, n_histories: int, n_items: int) -> np.ndarray:
     expected = (n_histories, n_items + 1)
     if scores.shape != expected:
         raise OptionError(f"the recommender returned scores of shape {scores.shape}, not {expected}")
-    if not (scores < np.inf).all():
+    if not scores.max(initial=-np.inf) < np.inf:  # NaN is not below either
         raise OptionError("the recommender returned NaN or infinity among its scores")
     return scores
 

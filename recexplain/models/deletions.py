@@ -71,9 +71,9 @@ class Deletions:
         for others in rows[1:]:
             sums += F.embedding(others, self._tables)
         terms = sums.view(*asking.shape, self._heads, -1)
-        weight = terms[..., -1:]
-        gathered = (terms[..., :-1] / weight).float().flatten(2)
-        return first.joined(F.embedding(asking, self._states), gathered), weight.amin((1, 2, 3)) > LEAST
+        weight = terms[..., -1:].contiguous()
+        gathered = (terms[..., :-1] * weight.reciprocal()).float().flatten(2)
+        return first.joined(F.embedding(asking, self._states), gathered), weight.flatten(1).amin(1) > LEAST
 
     def _terms(self, first: Layer, exists: Tensor) -> tuple[Tensor, Tensor]:
         """Return weights, (size + 1, n, asking, heads, 1), and values with a 1 behind, (size + 1, n, 1, heads, :)."""

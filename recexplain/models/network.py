@@ -17,6 +17,7 @@ from recexplain.vocabulary import Vocabulary
 Network = BERT4Rec | SASRec
 
 PLACES = {"cpu": 12_800, "cuda": 131_072}  # in one forward pass; more no longer fit a core's cache. cuda: not measured
+SUMMED = 51_200  # places in a pass that begins with sums: most of it goes part by part anyway
 WORTH_SUMS = 256  # deletions of one size from a history: sums for fewer take longer than they save
 SUMS = 128 * 2**20  # bytes that they take at the most
 SHARED = 3_200  # places in the pass of a thread at the least, where threads share a batch; fewer are not worth it
@@ -65,7 +66,7 @@ class NetworkRecommender:
 
         with _evaluating(self._modules):
             if self.device.type == "cpu":
-                side_by_side(fill, list(batches_of(lengths, _shared_places(lengths, torch.get_num_threads()))))
+                side_by_side(fill, list(batches_of(lengths, _shared_places(lengths, PLACES["cpu"]))))
             else:
                 for rows in batches_of(lengths, PLACES["cuda"]):
                     fill(rows)
@@ -128,7 +129,7 @@ class _Deleting:
 
         lengths = np.full(n_sets, sums.n - size)
         with _evaluating(recommender._modules):
-            side_by_side(fill, list(batches_of(lengths, _shared_places(lengths, torch.get_num_threads()))))
+            side_by_side(fill, list(batches_of(lengths, _shared_places(lengths, SUMMED))))
         if not is_sure.all():
             scores[~is_sure] = recommender.scores(self._without(places[~is_sure]))
         return scores
@@ -175,12 +176,12 @@ def batches_of(lengths: np.ndarray, n_places: int) -> Iterator[np.ndarray]:
         order = order[stop:]
 
 
-def _shared_places(lengths: np.ndarray, n_threads: int) -> int:
-    """Return how many places go into one pass on CPU, for every thread to have as many passes."""
-    total, longest = int(lengths.sum()), int(lengths.max(initial=1))
-    n_passes = max(-(-total // PLACES["cpu"]), min(n_threads, total // SHARED), 1)
+def _shared_places(lengths: np.ndarray, most: int) -> int:
+    """Return how many places go into one pass on CPU, `most` at most, for every thread to have as many passes."""
+    total, longest, n_threads = int(lengths.sum()), int(lengths.max(initial=1)), torch.get_num_threads()
+    n_passes = max(-(-total // most), min(n_threads, total // SHARED), 1)
     n_passes = -(-n_passes // n_threads) * n_threads if n_passes > 1 else 1
-    return min(PLACES["cpu"], -(-total // n_passes) + longest)
+    return min(most, -(-total // n_passes) + longest)
 
 
 def _keep_pages() -> None:

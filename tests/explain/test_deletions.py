@@ -34,7 +34,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     monkeypatch.setattr(network_module, "WORTH_SUMS", 1)
-    monkeypatch.setitem(network_module.PLACES, "cpu", 200)
+    monkeypatch.setattr(network_module, "SUMMED", 200)
     monkeypatch.setattr(attention, "CACHED", 40)
     monkeypatch.setattr(verdicts, "MANY", 4)
     yield
