@@ -1,12 +1,13 @@
 """How many edited histories are scored in a second: `python benchmarks/scoring.py [checkpoint=<file>] [processes=2]`.
 
 Every pair of one history's items is taken out. `plain` is the same network as PyTorch's own layers compute it, in
-batches of 512, the last layer at the asked place only; `scores` is what explainers call; `gaps` is that with the
-verdict, where what is nearly a tie is scored again alone. Five turns, another history each: of a checkpoint five people
-of its data, drawn with seed 0. Without one the network is new, 3,416 items, width 64, two layers, and so are the
-histories: the cost is the same. Medians, by processor time and on the clock, once with one thread and once with all.
-Then what one history alone costs, and what the choice of kernels and the parts of a batch bring; where the time of one
-thread goes; and how many verdicts so many processes give together on the clock, each on one thread, all at once.
+batches of 512, the last layer at the asked place only; `scores` is what any histories cost; `gaps` is what a search
+asks for: these deletions, from sums over the history that are made anew each time, with the verdict, where what is
+nearly a tie is scored again alone. Five turns, another history each: of a checkpoint five people of its data, drawn
+with seed 0. Without one the network is new, 3,416 items, width 64, two layers, and so are the histories: the cost is
+the same. Medians, by processor time and on the clock, once with one thread and once with all. Then what one history
+alone costs, and what the choice of kernels and the parts of a batch bring; where the time of one thread goes; and how
+many verdicts so many processes give together on the clock, each on one thread, all at once.
 """
 
 import sys
@@ -86,12 +87,18 @@ def asked(checkpoint: str | None, recommender: NetworkRecommender) -> list[Asked
     return [[(question, candidate) for candidate in sets] for question in questions]
 
 
+def afresh(pairs: Asked) -> Asked:
+    """Return the same of a new question, for which nothing was computed before."""
+    question = replace(pairs[0][0])
+    return [(question, candidate) for _, candidate in pairs]
+
+
 def parts(recommender: NetworkRecommender, turns: Sequence[Asked]) -> list[tuple[str, float]]:
     """Return the shares of the processor's time that kinds of operations take; what is not torch's is not in it."""
     measured(recommender, turns[0])
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         for pairs in turns:
-            measured(recommender, pairs)
+            measured(recommender, afresh(pairs))
     spent = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
     shares = {
         name: sum(time for key, time in spent.items() if key.startswith(keys)) / sum(spent.values())
@@ -122,8 +129,7 @@ def scoring(checkpoint: str | None, window: int, barrier: Barrier, counts: "Simp
     barrier.wait()
     began, n = perf_counter(), 0
     for pairs in cycle(turns):
-        question = replace(pairs[0][0])  # a new one, for which nothing was computed before
-        measured(recommender, [(question, candidate) for _, candidate in pairs])
+        measured(recommender, afresh(pairs))
         n += len(pairs)
         if (seconds := perf_counter() - began) > TOGETHER_S:
             break
@@ -136,7 +142,7 @@ def table(recommender: NetworkRecommender, turns: Sequence[Asked], threads: int)
     ways: dict[str, Callable[[int], object]] = {
         "plain": lambda turn: plain(recommender, edited[turn]),
         "scores": lambda turn: recommender.scores(edited[turn]),
-        "gaps": lambda turn: measured(recommender, turns[turn]),
+        "gaps": lambda turn: measured(recommender, afresh(turns[turn])),
     }
     difference = np.abs(plain(recommender, edited[0]) - recommender.scores(edited[0])[:, 1:]).max()
     near = [int(pairs[0][0].gaps(recommender.scores(one))[1].sum()) for pairs, one in zip(turns, edited, strict=True)]

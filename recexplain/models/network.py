@@ -12,6 +12,7 @@ from recexplain.models.bert4rec import BERT4Rec
 from recexplain.models.deletions import Deletions
 from recexplain.models.sasrec import SASRec
 from recexplain.models.threads import side_by_side
+from recexplain.recommender import one_thread
 from recexplain.vocabulary import Vocabulary
 
 Network = BERT4Rec | SASRec
@@ -113,7 +114,7 @@ class _Deleting:
 
     def __call__(self, places: np.ndarray) -> np.ndarray:
         recommender, (n_sets, size) = self._recommender, places.shape
-        with _evaluating(recommender._modules), torch.inference_mode():
+        with _evaluating(recommender._modules), torch.inference_mode(), one_thread():  # too small to be shared
             sums = self._sums_of(size, n_sets)
         if sums is None:
             return recommender.scores(self._without(places))
