@@ -30,12 +30,10 @@ class Deletions:
         self._encoder, self.n, self.size = encoder, len(items), size
         first = cast("Layer", encoder.layers[0])
         newest_first = torch.arange(self.n - 1, -1, -1) - torch.arange(size + 1)[:, None]
-        exists = newest_first >= 1  # the mask alone stands at the newest place, and never moves
-        exists[0, -1] = True
-        states = encoder.at(items.expand(size + 1, -1), newest_first.clamp(min=0))
+        states = encoder.at(items.expand(size + 1, -1), newest_first.clamp(min=0))  # below 0: never asked for
         self._states = states.flatten(0, 1)  # of an item with so many newer ones deleted: that number * n + item
         self._heads = first.attention.heads
-        self._tables = self._sums(*self._terms(first, exists.flatten())).flatten(0, 2)
+        self._tables = self._sums(*self._terms(first)).flatten(0, 2)
 
     @staticmethod
     def n_bytes(encoder: Encoder, length: int, size: int) -> int:
@@ -75,7 +73,7 @@ class Deletions:
         gathered = (terms[..., :-1] * weight.reciprocal()).float().flatten(2)
         return first.joined(F.embedding(asking, self._states), gathered), weight.flatten(1).amin(1) > LEAST
 
-    def _terms(self, first: Layer, exists: Tensor) -> tuple[Tensor, Tensor]:
+    def _terms(self, first: Layer) -> tuple[Tensor, Tensor]:
         """Return weights, (size + 1, n, asking, heads, 1), and values with a 1 behind, (size + 1, n, 1, heads, :)."""
         by_head = len(self._states), self._heads, -1
         query, key, value = (
@@ -83,7 +81,6 @@ class Deletions:
             for part in (first.attention.query, first.attention.key, first.attention.value)
         )
         logits = torch.einsum("ahd,khd->kah", query, key) / query.shape[-1] ** 0.5
-        logits = logits.masked_fill(~exists[:, None, None], -torch.inf)
         weights = (logits - logits.amax(0)).exp()
         values = torch.cat([value, torch.ones_like(value[..., :1])], dim=-1)
         shape = self.size + 1, self.n

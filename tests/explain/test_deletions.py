@@ -114,7 +114,7 @@ def outweighing(by: float) -> tuple[NetworkRecommender, np.ndarray, Places]:
     return recommender, history, sets_of(10, 2)
 
 
-@pytest.mark.parametrize(("by", "n_unsure"), [(5, 0), (40, 0), (300, 9)])
+@pytest.mark.parametrize(("by", "n_unsure"), [(5, 0), (40, 0), (100, 9), (300, 9)])
 def test_what_a_deleted_item_outweighs_is_not_lost(
     by: float, n_unsure: int, monkeypatch: pytest.MonkeyPatch, made: list[int]
 ) -> None:
@@ -139,7 +139,7 @@ def longer(recommender: NetworkRecommender) -> tuple[NetworkRecommender, np.ndar
 @pytest.mark.parametrize(
     "case",
     [
-        lambda: (network_of(SASRec, heads=1), history_of(10), 2),
+        lambda: (network_of(SASRec, heads=1), history_of(9), 2),
         lambda: (network_of(layers=1), history_of(10), 2),
         lambda: longer(network_of()),  # than the window
         lambda: (network_of(), np.array([3, 0, 4, 5, 6]), 2),  # a place that is empty
