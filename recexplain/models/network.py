@@ -125,7 +125,7 @@ class _Deleting:
         def fill(rows: np.ndarray) -> None:
             with torch.inference_mode():
                 states, sure = sums.last(torch.from_numpy(places[rows]))
-                scores[rows, 1:] = recommender.model.logits(states).numpy()
+                scores[rows, 1:] = recommender.model.logits(states).float().numpy()
                 is_sure[rows] = sure.numpy()
 
         lengths = np.full(n_sets, sums.n - size)

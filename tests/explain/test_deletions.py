@@ -100,6 +100,14 @@ def test_sums_are_made_once_a_size(made: list[int]) -> None:
     assert made == [1, 2, 1]
 
 
+def test_a_caller_may_have_torch_compute_in_short_floats() -> None:
+    recommender, history = network_of(), history_of(10)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = recommender.deleting(history)(sets_of(10, 2))
+        expected = by_scores(recommender, history, sets_of(10, 2))
+    np.testing.assert_allclose(found, expected, rtol=0.1, atol=0.5)
+
+
 def outweighing(by: float) -> tuple[NetworkRecommender, np.ndarray, Places]:
     """In the first layer's attention one item is looked at `by` more, in logits, than any other."""
     recommender, history = network_of(heads=1), np.arange(1, 11)
