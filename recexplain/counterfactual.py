@@ -164,7 +164,7 @@ class Question:
 
     def places(self, candidates: Sequence[Candidate]) -> np.ndarray:
         """Return, (candidates, size) int64, where candidates of one size stand in what the model is handed."""
-        places = np.array(candidates) - self.n_unseen + self.n_ignored
+        places = np.sort(np.array(candidates, dtype=np.int64)) - self.n_unseen + self.n_ignored
         assert places.min() >= self.n_ignored
         assert places.shape[1] < len(self.visible)
         return places

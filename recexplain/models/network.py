@@ -148,6 +148,9 @@ class _Deleting:
             n_sets < WORTH_SUMS
             or self._recommender.device.type != "cpu"
             or mask is None
+            or encoder.causal
+            or type(self._recommender.model).predict is not BERT4Rec.predict
+            or not vars(self._recommender.model).keys().isdisjoint({"predict", "logits"})
             or len(encoder.layers) < 2
             or length > encoder.n_places
             or size >= length - 1

@@ -301,3 +301,21 @@ def test_explanations_are_the_same_either_way(change: str, monkeypatch: pytest.M
     plainly = [explain_case(recommender, person, Exhaustive(), options).explanation for person in people]
     assert explained == plainly
     assert len({one.proven_size for one in explained}) > 1
+
+
+class Turned(BERT4Rec):
+    def predict(self, items: torch.Tensor) -> torch.Tensor:
+        return -super().predict(items)
+
+
+def test_a_model_that_predicts_otherwise_is_asked_to(made: list[int]) -> None:
+    recommender = network_of(Turned)
+    question = question_of(recommender)
+    asked = [(question, pair[::-1]) for pair in combinations(question.removable, 2)]  # whatever the order of a pair
+    np.testing.assert_allclose(measured(recommender, asked), gaps_one_by_one(recommender, asked), rtol=0, atol=CLOSE)
+    assert made == []
+    plain = network_of()
+    question = question_of(plain)
+    asked = [(question, pair[::-1]) for pair in combinations(question.removable, 2)]
+    np.testing.assert_allclose(measured(plain, asked), gaps_one_by_one(plain, asked), rtol=0, atol=CLOSE)
+    assert made == [2]
