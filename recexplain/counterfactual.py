@@ -157,12 +157,12 @@ class Question:
         """Return `without` of each candidate; the deletions of a size are made in one go."""
         if self.options.removal != "delete" or len({len(candidate) for candidate in candidates}) != 1:
             return [self.without(candidate) for candidate in candidates]
-        places = self.places(candidates)
+        places = self.handed_places(candidates)
         kept = np.ones((len(places), len(self.handed)), dtype=bool)
         np.put_along_axis(kept, places, values=False, axis=1)
         return list(np.broadcast_to(self.handed, kept.shape)[kept].reshape(len(places), -1))
 
-    def places(self, candidates: Sequence[Candidate]) -> np.ndarray:
+    def handed_places(self, candidates: Sequence[Candidate]) -> np.ndarray:
         """Return, (candidates, size) int64, where candidates of one size stand in what the model is handed."""
         places = np.sort(np.array(candidates, dtype=np.int64)) - self.n_unseen + self.n_ignored
         assert places.min() >= self.n_ignored

@@ -126,6 +126,9 @@ def one_thread() -> Iterator[None]:
     A thread of Python that first uses torch meanwhile keeps the one.
     """
     n_threads = torch.get_num_threads()
+    if n_threads == 1:  # what is not changed here is not put back either, in front of a thread that has more
+        yield
+        return
     torch.set_num_threads(1)
     try:
         yield

@@ -68,4 +68,4 @@ def _by_itself(recommender: Recommender, question: Question, candidates: Sequenc
     if deleting is None or whose is not recommender:
         deleting = recommender.deleting(question.handed)
         _deleting[question] = recommender, deleting
-    return checked(deleting(question.places(candidates)), len(candidates), recommender.n_items)
+    return checked(deleting(question.handed_places(candidates)), len(candidates), recommender.n_items)

@@ -22,6 +22,7 @@ SUMMED = 51_200  # places in a pass that begins with sums: most of it goes part 
 WORTH_SUMS = 256  # deletions of one size from a history: sums for fewer take longer than they save
 SUMS = 128 * 2**20  # bytes that they take at the most
 SHARED = 3_200  # places in the pass of a thread at the least, where threads share a batch; fewer are not worth it
+ROUNDING = 1e-4  # by as much scores may differ, relative to those above 1; see `counterfactual.CLOSE`
 ALIKE = 32  # histories of one length that are worth a pass of their own, without padding
 KEPT = 31 * 2**20  # bytes; see `_keep_pages`
 
@@ -106,18 +107,25 @@ class NetworkRecommender:
 
 
 class _Deleting:
-    """Scores one history without sets of its items; keeps the sums for the size that came last."""
+    """Scores one history without sets of its items; keeps the sums for the size that came last.
+
+    Sums stand in for `scores` only where they say the same of two of the sets: a network or a recommender that somebody
+    has changed may do otherwise than our layers.
+    """
 
     def __init__(self, recommender: NetworkRecommender, history: np.ndarray) -> None:
         self._recommender, self._history = recommender, history
         self._sums: Deletions | None = None
+        self._is_ours = True  # as far as is known
 
     def __call__(self, places: np.ndarray) -> np.ndarray:
-        recommender, (n_sets, size) = self._recommender, places.shape
-        with _evaluating(recommender._modules), torch.inference_mode(), one_thread():  # too small to be shared
-            sums = self._sums_of(size, n_sets)
+        sums = self._sums_of(places)
         if sums is None:
-            return recommender.scores(self._without(places))
+            return self._recommender.scores(self._without(places))
+        return self._summed(sums, places)
+
+    def _summed(self, sums: Deletions, places: np.ndarray) -> np.ndarray:
+        recommender, n_sets = self._recommender, len(places)
         scores = np.empty((n_sets, recommender.n_items + 1), dtype=np.float32)
         scores[:, 0] = -np.inf
         is_sure = np.empty(n_sets, dtype=bool)
@@ -128,7 +136,7 @@ class _Deleting:
                 scores[rows, 1:] = recommender.model.logits(states).float().numpy()
                 is_sure[rows] = sure.numpy()
 
-        lengths = np.full(n_sets, sums.n - size)
+        lengths = np.full(n_sets, sums.n - sums.size)
         with _evaluating(recommender._modules):
             side_by_side(fill, list(batches_of(lengths, _shared_places(lengths, SUMMED))))
         if not is_sure.all():
@@ -138,30 +146,34 @@ class _Deleting:
     def _without(self, places: np.ndarray) -> list[np.ndarray]:
         return [np.delete(self._history, some) for some in places]
 
-    def _sums_of(self, size: int, n_sets: int) -> Deletions | None:
-        """Return the sums for a size, or None where they are not to be had, or not worth it."""
+    def _sums_of(self, places: np.ndarray) -> Deletions | None:
+        """Return the sums for sets of this size, or None where they are not to be had, or not worth it."""
+        n_sets, size = places.shape
         if self._sums is not None and self._sums.size == size:
             return self._sums
-        encoder, length = self._recommender.model.encoder, len(self._history) + 1
-        mask = self._recommender.mask_item  # without it places look at older ones only
-        if (
-            n_sets < WORTH_SUMS
-            or self._recommender.device.type != "cpu"
-            or mask is None
-            or encoder.causal
-            or type(self._recommender.model).predict is not BERT4Rec.predict
-            or not vars(self._recommender.model).keys().isdisjoint({"predict", "logits"})
-            or len(encoder.layers) < 2
-            or length > encoder.n_places
-            or size >= length - 1
-            or encoder.item_embedding.weight.dtype != torch.float32
-            or not self._history.all()
-            or Deletions.n_bytes(encoder, length, size) > SUMS
-        ):
+        recommender = self._recommender
+        mask = recommender.mask_item  # without it places look at older ones only
+        if mask is None or n_sets < WORTH_SUMS or not self._is_ours or not self._can_sum(size):
             return None
         items = torch.from_numpy(np.append(self._history, mask))
-        self._sums = Deletions(encoder, items, size)
+        with _evaluating(recommender._modules), torch.inference_mode(), one_thread():  # too small to be shared
+            sums = Deletions(recommender.model.encoder, items, size)
+        ends = places[[0, -1]]
+        plainly = recommender.scores(self._without(ends))
+        self._is_ours = np.allclose(self._summed(sums, ends), plainly, rtol=ROUNDING, atol=ROUNDING)
+        self._sums = sums if self._is_ours else None
         return self._sums
+
+    def _can_sum(self, size: int) -> bool:
+        encoder, length = self._recommender.model.encoder, len(self._history) + 1
+        return (
+            self._recommender.device.type == "cpu"
+            and len(encoder.layers) > 1
+            and size + 1 < length <= encoder.n_places
+            and encoder.item_embedding.weight.dtype == torch.float32
+            and bool(self._history.all())
+            and Deletions.n_bytes(encoder, length, size) <= SUMS
+        )
 
 
 def batches_of(lengths: np.ndarray, n_places: int) -> Iterator[np.ndarray]:

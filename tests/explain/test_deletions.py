@@ -43,7 +43,22 @@ def always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes for which sums are made."""
+    """The sizes for which sums are made, and found to be right."""
+    sizes, sums_of = [], network_module._Deleting._sums_of
+
+    def noting(self: network_module._Deleting, places: Places) -> Deletions | None:
+        before, found = self._sums, sums_of(self, places)
+        if found is not None and found is not before:
+            sizes.append(found.size)
+        return found
+
+    monkeypatch.setattr(network_module._Deleting, "_sums_of", noting)
+    return sizes
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes for which sums are made, right or not."""
     sizes, make = [], Deletions.__init__
 
     def noting(self: Deletions, encoder: Any, items: torch.Tensor, size: int) -> None:
@@ -133,9 +148,10 @@ def test_what_a_deleted_item_outweighs_is_not_lost(
         scored.append(len(histories))
         return scores(self, histories)
 
-    expected = by_scores(recommender, history, places)
+    expected, deleting = by_scores(recommender, history, places), recommender.deleting(history)
+    deleting(places[:2])  # makes the sums, and looks whether they are right
     monkeypatch.setattr(NetworkRecommender, "scores", counting)
-    np.testing.assert_allclose(recommender.deleting(history)(places), expected, rtol=CLOSE / 5, atol=CLOSE)
+    np.testing.assert_allclose(deleting(places), expected, rtol=CLOSE / 5, atol=CLOSE)
     assert sum(scored) == n_unsure  # those without the item
     assert made == [2]
 
@@ -308,14 +324,61 @@ class Turned(BERT4Rec):
         return -super().predict(items)
 
 
-def test_a_model_that_predicts_otherwise_is_asked_to(made: list[int]) -> None:
-    recommender = network_of(Turned)
+class Forgetful(NetworkRecommender):
+    def _padded(self, histories: Any, *, mask: int | None = None) -> torch.Tensor:
+        return super()._padded([history[-4:] for history in histories], mask=mask)
+
+
+def turned_at_hand(monkeypatch: pytest.MonkeyPatch) -> NetworkRecommender:
+    recommender = network_of()
+    predict = recommender.model.predict
+    monkeypatch.setattr(recommender.model, "predict", lambda items: -predict(items))
+    return recommender
+
+
+def patched_class(monkeypatch: pytest.MonkeyPatch) -> NetworkRecommender:
+    scores = NetworkRecommender.scores
+    monkeypatch.setattr(NetworkRecommender, "scores", lambda self, histories: -scores(self, histories).clip(-9))
+    return network_of()
+
+
+def made_causal(_: pytest.MonkeyPatch) -> NetworkRecommender:
+    recommender = network_of()
+    recommender.model.encoder.causal = True
+    return recommender
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda _: network_of(Turned),
+        lambda _: Forgetful(network_of().model),
+        turned_at_hand,
+        patched_class,
+        made_causal,
+    ],
+    ids=["predict", "padding", "predict at hand", "scores of the class", "causal"],
+)
+def test_what_scores_otherwise_is_not_scored_from_sums(
+    build: Callable[[pytest.MonkeyPatch], NetworkRecommender],
+    monkeypatch: pytest.MonkeyPatch,
+    made: list[int],
+    tried: list[int],
+) -> None:
+    recommender = build(monkeypatch)
     question = question_of(recommender)
-    asked = [(question, pair[::-1]) for pair in combinations(question.removable, 2)]  # whatever the order of a pair
-    np.testing.assert_allclose(measured(recommender, asked), gaps_one_by_one(recommender, asked), rtol=0, atol=CLOSE)
+    for size in (2, 3):
+        asked = [(question, some) for some in combinations(question.removable, size)]
+        gaps = gaps_one_by_one(recommender, asked)
+        np.testing.assert_allclose(measured(recommender, asked), gaps, rtol=0, atol=CLOSE)
     assert made == []
-    plain = network_of()
-    question = question_of(plain)
-    asked = [(question, pair[::-1]) for pair in combinations(question.removable, 2)]
-    np.testing.assert_allclose(measured(plain, asked), gaps_one_by_one(plain, asked), rtol=0, atol=CLOSE)
+    assert tried == [2]  # and not again
+
+
+def test_candidates_may_come_in_any_order_and_kind(made: list[int]) -> None:
+    recommender = network_of()
+    question = question_of(recommender)
+    pairs = list(combinations(question.removable, 2))
+    for asked in ([(question, pair[::-1]) for pair in pairs], [(question, tuple(map(np.uint8, p))) for p in pairs]):
+        np.testing.assert_allclose(measured(recommender, asked), gaps_one_by_one(recommender, asked), atol=CLOSE)
     assert made == [2]

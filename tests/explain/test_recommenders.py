@@ -1,5 +1,6 @@
 """The contract, for every recommender there is; who comes first; whose number is whose."""
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -127,3 +128,29 @@ def test_a_history_alone_is_scored_by_one_thread() -> None:
     finally:
         torch.set_num_threads(n_threads)
     assert asked.noted == {(False, 1), (True, 3)}
+
+
+def test_a_thread_that_begins_meanwhile_leaves_the_number_to_others() -> None:
+    n_threads, noted = torch.get_num_threads(), []
+
+    def begin() -> None:
+        with one_thread():
+            begun.set()
+            done.wait(60)
+        noted.append(torch.get_num_threads())
+
+    begun, done = threading.Event(), threading.Event()
+    torch.set_num_threads(3)
+    try:
+        with one_thread():
+            meanwhile = threading.Thread(target=begin)
+            meanwhile.start()
+            assert begun.wait(60)
+        done.set()
+        meanwhile.join(60)
+        later = threading.Thread(target=lambda: noted.append(torch.get_num_threads()))
+        later.start()
+        later.join(60)
+    finally:
+        torch.set_num_threads(n_threads)
+    assert noted == [1, 3]
