@@ -173,12 +173,12 @@ def longer(recommender: NetworkRecommender) -> tuple[NetworkRecommender, np.ndar
     ids=["causal", "one layer", "longer than the window", "an empty place", "nothing left", "float64"],
 )
 def test_where_no_sums_can_be_made_histories_are_scored(
-    case: Callable[[], tuple[NetworkRecommender, np.ndarray, int]], made: list[int]
+    case: Callable[[], tuple[NetworkRecommender, np.ndarray, int]], tried: list[int]
 ) -> None:
     recommender, history, size = case()
     places = sets_of(len(history), size)
     np.testing.assert_array_equal(recommender.deleting(history)(places), by_scores(recommender, history, places))
-    assert made == []
+    assert tried == []
 
 
 @pytest.mark.parametrize(("name", "value"), [("WORTH_SUMS", 46), ("SUMS", Deletions.n_bytes)])

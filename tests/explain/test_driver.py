@@ -13,7 +13,7 @@ from toys import Attentive, Recording, Voting, Wobbling, Wrapper, is_changed, qu
 
 from recexplain import OptionError, RecExplainError, UnknownIdError, robustness
 from recexplain.counterfactual import CLOSE, Candidate, Options, Question
-from recexplain.explainers import Causal, driver
+from recexplain.explainers import driver
 from recexplain.explainers.cases import Person
 from recexplain.explainers.driver import Case, explain_case, explain_cases
 from recexplain.recommender import Recommender
@@ -111,20 +111,6 @@ def test_everything_scored_is_counted_once(recommender: Voting, budget: int | No
         assert len(recording.scored) == 1 + found.evaluations + n_robust
         scored_rates.add(is_rate_scored)
     assert scored_rates == {False} if budget is None else True in scored_rates
-
-
-@pytest.mark.parametrize("options", [{}, {"max_evaluations": 9}, {"costs": (("3", 2.0), ("5", 0.5))}, {"k": 3}])
-def test_what_the_search_knows_of_random_sets_is_what_they_score(recommender: Voting, options: dict[str, Any]) -> None:
-    wide, rates = replace(recommender, max_length=50), set()  # so that of pairs only 200 are drawn
-    people = [*people_of(np.random.default_rng(4), 12), Person("long", [str(1 + at % 11) for at in range(50)])]
-    for person in people:
-        case = explain_case(wide, person, Causal(), Options(**options))
-        if case.explanation.positions:
-            assert case.question is not None
-            rate = robustness.null_rate(wide, case.question, len(case.explanation.positions))
-            assert case.explanation.null_rate == rate
-            rates.add(rate)
-    assert len(rates) > 1
 
 
 LEVELS = [[(0,), (1,)], [], [(0, 1), (0, 2), (1, 2)]]
@@ -242,20 +228,6 @@ def test_only_seed_and_user_decide_the_random_sets() -> None:
     assert rate("a") == rate("a", n_before=5) == rate("a")
     assert len({rate(user) for user in "abcdefgh"}) > 1
     assert len({rate("a", seed) for seed in range(8)}) > 1
-
-
-def test_the_null_rate_is_the_share_of_all_sets_where_they_are_few(recommender: Voting) -> None:
-    n_between = 0
-    for person in people_of(np.random.default_rng(6), 30):
-        found = explain_case(recommender, person, Everything(), Options()).explanation
-        if not found.is_found:
-            assert found.null_rate is None
-            continue
-        question = question_of(recommender, [int(item) for item in person.history])
-        changing = [is_changed(recommender, question, c) for c in combinations(question.removable, len(found.items))]
-        assert found.null_rate == sum(changing) / len(changing)
-        n_between += 0 < found.null_rate < 1
-    assert n_between > 0
 
 
 class Failing(Wrapper):
